@@ -1,0 +1,106 @@
+"""What the architecture tests read: the project's files, parsed once."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "enodo"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Python file: `name` is its path below src/enodo where it belongs to the package, below the root elsewhere."""
+
+    name: str
+    text: str
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, filename=self.name)
+
+    @property
+    def dotted(self) -> str:
+        """`enodo.core.points` for core/points.py, `enodo.core` for core/__init__.py."""
+        parts = ("enodo", *Path(self.name).with_suffix("").parts)
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @property
+    def lines(self) -> int:
+        return len(self.text.splitlines())
+
+    def calls(self) -> Iterator[tuple[ast.Call, str]]:
+        """Every call with its callee as written, e.g. `torch.load`."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call):
+                yield node, ast.unparse(node.func)
+
+    def imports(self) -> Iterator[tuple[int, str, bool]]:
+        """Every import as (line, absolute dotted name, whether it runs when the module is imported)."""
+        for node, lazy in _with_laziness(self.tree, False):
+            for target in self._targets(node):
+                yield node.lineno, target, not lazy
+
+    def _targets(self, node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = self._absolute(node)
+            # `from enodo import core` names a room in its alias, not in its module.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value)
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        here = self.dotted.split(".")
+        above = node.level if not self.name.endswith("__init__.py") else node.level - 1
+        kept = here[: len(here) - above]
+        return ".".join([*kept, node.module] if node.module else kept)
+
+
+def _with_laziness(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            # Only a type checker reads it, so that nothing is imported; its `else` is.
+            for part in child.orelse:
+                yield part, lazy
+                yield from _with_laziness(part, lazy)
+            continue
+        inner = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield child, inner
+        yield from _with_laziness(child, inner)
+
+
+@functools.cache
+def package() -> tuple[Module, ...]:
+    """Every Python file of src/enodo."""
+    return tuple(Module(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+
+
+@functools.cache
+def project_files() -> tuple[Path, ...]:
+    """Every file that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return tuple(path for path in sorted(set(paths)) if path.is_file())
+
+
+@functools.cache
+def python_files() -> tuple[Module, ...]:
+    """Every Python file of the project: the package, tests, benchmarks, scripts."""
+    return tuple(
+        Module(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))
+        for path in project_files()
+        if path.suffix == ".py"
+    )

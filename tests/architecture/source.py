@@ -41,7 +41,7 @@ class Module:
                 yield node, ast.unparse(node.func)
 
     def imports(self) -> Iterator[tuple[int, str, bool]]:
-        """Every import as (line, absolute dotted name, whether it runs when the module is imported)."""
+        """Every import as (line, absolute dotted name, whether it stands outside every function)."""
         for node, lazy in _with_laziness(self.tree, False):
             for target in self._targets(node):
                 yield node.lineno, target, not lazy
@@ -53,9 +53,8 @@ class Module:
             base = self._absolute(node)
             # `from enodo import core` names a room in its alias, not in its module.
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
-            if isinstance(node.args[0], ast.Constant):
-                yield str(node.args[0].value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -68,12 +67,6 @@ class Module:
 
 def _with_laziness(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            # Only a type checker reads it, so that nothing is imported; its `else` is.
-            for part in child.orelse:
-                yield part, lazy
-                yield from _with_laziness(part, lazy)
-            continue
         inner = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         yield child, inner
         yield from _with_laziness(child, inner)
@@ -82,7 +75,8 @@ def _with_laziness(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
 @functools.cache
 def package() -> tuple[Module, ...]:
     """Every Python file of src/enodo."""
-    return tuple(Module(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return tuple(Module(path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")) for path in paths)
 
 
 @functools.cache

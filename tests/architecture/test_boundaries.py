@@ -15,7 +15,7 @@ Check = Callable[[Module], Iterator[str]]
 HOOKS = re.compile(r"^(register_\w*hook\w*|_(forward|backward)\w*_hooks|_global_\w*hooks)$")
 HOOK_FILES = {"core/points.py"}
 MODES = re.compile(r"^(TorchFunctionMode|TorchDispatchMode)$")
-MODE_FILES = {"core/embedding.py"}
+MODE_FILES = {"core/watch.py"}
 MODE_ROOMS = ("rules/",)
 DERIVATIVES = re.compile(r"^(autograd|backward|vjp|jvp|jacrev|jacfwd|enable_grad|requires_grad_)$")
 READERS = ("captum/", "show/")
@@ -51,7 +51,7 @@ def hooks(module: Module) -> Iterator[str]:
 
 def modes(module: Module) -> Iterator[str]:
     if module.name not in MODE_FILES and not module.name.startswith(MODE_ROOMS):
-        yield from _uses(module, MODES, "function modes belong to the embedding lookup and the rules")
+        yield from _uses(module, MODES, "function modes belong to core/watch.py and the rules")
 
 
 def derivatives(module: Module) -> Iterator[str]:
@@ -113,7 +113,7 @@ PLANTED: list[tuple[Check, str, str]] = [
 ]
 ALLOWED: list[tuple[Check, str, str]] = [
     (hooks, "core/points.py", "layer.register_forward_hook(f)"),
-    (modes, "core/embedding.py", "from torch.overrides import TorchFunctionMode"),
+    (modes, "core/watch.py", "from torch.overrides import TorchFunctionMode"),
     (modes, "rules/lrp.py", "from torch.overrides import TorchFunctionMode"),
     (derivatives, "core/question.py", "torch.autograd.grad(y, x)"),
     (pickling, "io/store.py", "torch.load(path, weights_only=True)"),

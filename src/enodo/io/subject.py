@@ -1,0 +1,95 @@
+"""A subject: a model, how to read an input for it, and the words in which its answers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from enodo.core.errors import nearest, refuse
+from enodo.show.sample import Kind, Sample
+
+
+@dataclass(frozen=True)
+class Example:
+    """One input, twice: as the model takes it (`inputs`, one row, and `kwargs`) and as a reader sees it (`sample`)."""
+
+    inputs: Any
+    sample: Sample
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A baseline by name: the words for it ("a black picture") and how to make it for an example."""
+
+    words: str
+    make: Callable[[Example], Any]
+
+
+ZERO = Reference("an input of zeros", lambda example: None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that can be asked about by name.
+
+    `read(source, row)` turns a file name, a sentence or a row number into an `Example`. `classes` names the outputs;
+    None for a regression, whose answer is in `unit`. The first of `baselines` is the default.
+    `facts` says how good the model was measured to be.
+    """
+
+    name: str
+    model: nn.Module
+    kind: Kind
+    read: Callable[[str | None, int | None], Example]
+    title: str = ""
+    classes: Sequence[str] | None = None
+    unit: str = ""
+    baselines: Mapping[str, Reference] = field(default_factory=lambda: {"zero": ZERO})
+    facts: str = ""
+
+    def baseline(self, text: str | None, example: Example) -> tuple[Any, str]:
+        """(baseline, words for it) from a name of `baselines`, a number in the model's own scale, or another input."""
+        text = next(iter(self.baselines)) if text is None else text
+        if text in self.baselines:
+            reference = self.baselines[text]
+            return reference.make(example), reference.words
+        try:
+            return float(text), f"the constant {float(text):g} in the model's own scale"
+        except ValueError:
+            pass
+        if self.kind == "image" and "." in text:
+            return self.read(text, None).inputs, f"the picture {text}"
+        if self.kind in ("table", "tensor") and text.startswith("row:") and text[4:].isdigit():
+            return self.read(None, int(text[4:])).inputs, f"row {text[4:]} of the same data"
+        known = ", ".join(self.baselines)
+        refuse("--baseline", repr(text), f"a number or one of: {known}", nearest(text, self.baselines))
+
+    def class_index(self, text: str) -> int:
+        """The index of a class from its number or its name (any case; the part before the first comma will do)."""
+        names = list(self.classes or ())
+        if text.lstrip("-").isdigit():
+            index = int(text)
+            if names and not -len(names) <= index < len(names):
+                refuse("--target", text, f"an index from 0 to {len(names) - 1}, or a class name")
+            return index % len(names) if names else index
+        wanted = text.strip().lower()
+        for i, name in enumerate(names):
+            if wanted in (name.lower(), name.split(",")[0].strip().lower()):
+                return i
+        if not names:
+            refuse("--target", repr(text), f"an index: the outputs of {self.name!r} have no names")
+        short = {name.split(",")[0].strip().lower() for name in names}
+        refuse(
+            "--target",
+            repr(text),
+            f"'predicted', an index, or one of {len(names)} class names",
+            nearest(wanted, sorted(short)),
+        )
+
+    def class_name(self, index: int) -> str:
+        """The name of output `index`, or its number where the outputs have no names."""
+        return self.classes[index] if self.classes and index < len(self.classes) else f"output {index}"

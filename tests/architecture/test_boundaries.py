@@ -74,9 +74,10 @@ def pickling(module: Module) -> Iterator[str]:
         options = {word.arg: word.value for word in call.keywords}
         if callee == "torch.save":
             yield f"{module.name}:{call.lineno}: {callee}: {why}"
-        if callee == "torch.load" and not _is_true(options.get("weights_only")):
+        if callee == "torch.load" and not _is(options.get("weights_only"), True):
             yield f"{module.name}:{call.lineno}: torch.load without weights_only=True: {why}"
-        if (callee.endswith(".load") and "allow_pickle" in options) or callee.endswith("read_pickle"):
+        allowed = "allow_pickle" in options and not _is(options["allow_pickle"], False)
+        if allowed or callee.endswith("read_pickle"):
             yield f"{module.name}:{call.lineno}: {callee}: {why}"
 
 
@@ -86,8 +87,8 @@ def evaluation(module: Module) -> Iterator[str]:
             yield f"{module.name}:{call.lineno}: {callee}: text is data here, never code"
 
 
-def _is_true(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is True
+def _is(node: ast.expr | None, value: bool) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
 
 
 PLANTED: list[tuple[Check, str, str]] = [
@@ -117,6 +118,7 @@ ALLOWED: list[tuple[Check, str, str]] = [
     (modes, "rules/lrp.py", "from torch.overrides import TorchFunctionMode"),
     (derivatives, "core/question.py", "torch.autograd.grad(y, x)"),
     (pickling, "io/store.py", "torch.load(path, weights_only=True)"),
+    (pickling, "io/store.py", "np.load(path, allow_pickle=False)"),
     (pickling, "io/store.py", "safetensors.torch.load_file(path)"),
     (evaluation, "cli/main.py", "model.eval()"),
     (evaluation, "core/text.py", "re.compile('x')"),

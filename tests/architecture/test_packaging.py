@@ -1,0 +1,89 @@
+"""What is shipped is whole, and what is imported is declared."""
+
+from __future__ import annotations
+
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
+
+from tests.architecture.source import PACKAGE, ROOT, Module, package, project_files
+
+METADATA = ProjectMetadata(str(ROOT), PluginManager()).core
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The distributions that requirements name, in the one spelling that an index compares."""
+    return {plain(re.split(r"[\[<>=!~; ]", requirement)[0]) for requirement in requirements}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+ALWAYS = names(METADATA.dependencies)
+OFFERED = {
+    extra: names(listed) for extra, listed in METADATA.optional_dependencies.items() if extra not in {"dev", "all"}
+}
+OPTIONAL = ALWAYS.union(*OFFERED.values())
+DISTRIBUTIONS = packages_distributions()
+
+
+def undeclared(module: Module) -> Iterator[str]:
+    """Imports of what no extra names, and imports outside a function of what only an extra names."""
+    # The front ends are reached only by who has their extra; below them, an optional package is imported when used.
+    free = module.name.startswith(("cli/", "app/"))
+    for line, target, at_once in module.imports():
+        top = target.split(".")[0]
+        if top in sys.stdlib_module_names or top in {"enodo", "__future__"}:
+            continue
+        offers = {plain(name) for name in DISTRIBUTIONS.get(top, [top])}
+        if not offers & (ALWAYS if at_once and not free else OPTIONAL):
+            yield f"{module.name}:{line}: {target} is not among the {'core' if at_once else 'optional'} dependencies"
+
+
+def test_every_import_is_declared() -> None:
+    found = [line for module in package() for line in undeclared(module)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("core/result.py", "import pandas"),
+        ("io/text.py", "from transformers import AutoModel"),
+        ("cli/main.py", "import surely_no_such_package"),
+        ("core/result.py", "def f():\n    import pytest"),
+    ],
+)
+def test_a_planted_undeclared_import_is_seen(name: str, text: str) -> None:
+    assert list(undeclared(Module(name, text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("core/result.py", "import torch, numpy, json, safetensors.torch"),
+        ("core/result.py", "def f():\n    import pandas"),
+        ("cli/main.py", "import typer"),
+        ("io/text.py", "def f():\n    from sklearn import datasets"),
+    ],
+)
+def test_a_declared_import_is_let_through(name: str, text: str) -> None:
+    assert not list(undeclared(Module(name, text)))
+
+
+def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if name.startswith("enodo/")}
+    expected = {path.relative_to(PACKAGE.parent).as_posix() for path in project_files() if PACKAGE in path.parents}
+    assert shipped == expected
+    assert "enodo/py.typed" in shipped

@@ -8,9 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "enodo"
+
+# An import runs with its module, with the function that holds it, or (for type checkers only) never.
+When = Literal["at once", "when called", "never"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ class Module:
             if isinstance(node, ast.Call):
                 yield node, ast.unparse(node.func)
 
-    def imports(self) -> Iterator[tuple[int, str, bool]]:
-        """Every import as (line, absolute dotted name, whether it stands outside every function)."""
-        for node, lazy in _with_laziness(self.tree, False):
+    def imports(self) -> Iterator[tuple[int, str, When]]:
+        """Every import as (line, absolute dotted name, when it happens)."""
+        for node, when in _with_time(self.tree, "at once"):
             for target in self._targets(node):
-                yield node.lineno, target, not lazy
+                yield node.lineno, target, when
 
     def _targets(self, node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
@@ -65,11 +69,15 @@ class Module:
         return ".".join([*kept, node.module] if node.module else kept)
 
 
-def _with_laziness(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
+def _with_time(node: ast.AST, when: When) -> Iterator[tuple[ast.AST, When]]:
     for child in ast.iter_child_nodes(node):
-        inner = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        inner = when
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            inner = "when called"
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            inner = "never"
         yield child, inner
-        yield from _with_laziness(child, inner)
+        yield from _with_time(child, inner)
 
 
 @functools.cache

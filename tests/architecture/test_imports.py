@@ -53,11 +53,11 @@ def room(dotted: str) -> str:
 
 def upward(module: Module) -> Iterator[str]:
     here = room(module.dotted)
-    for line, target, at_once in module.imports():
+    for line, target, when in module.imports():
         if target.split(".")[0] != "enodo":
             continue
         there = room(target)
-        if there == here or FLOOR[there] < FLOOR[here] or (not at_once and (module.name, there) in LAZILY_UP):
+        if there == here or FLOOR[there] < FLOOR[here] or (when == "when called" and (module.name, there) in LAZILY_UP):
             continue
         yield f"{module.name}:{line}: {here} imports {target}, which does not lie below it"
 

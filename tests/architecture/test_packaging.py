@@ -40,13 +40,14 @@ def undeclared(module: Module) -> Iterator[str]:
     """Imports of what no extra names, and imports outside a function of what only an extra names."""
     # The front ends are reached only by who has their extra; below them, an optional package is imported when used.
     free = module.name.startswith(("cli/", "app/"))
-    for line, target, at_once in module.imports():
+    for line, target, when in module.imports():
         top = target.split(".")[0]
         if top in sys.stdlib_module_names or top in {"enodo", "__future__"}:
             continue
         offers = {plain(name) for name in DISTRIBUTIONS.get(top, [top])}
-        if not offers & (ALWAYS if at_once and not free else OPTIONAL):
-            yield f"{module.name}:{line}: {target} is not among the {'core' if at_once else 'optional'} dependencies"
+        allowed = ALWAYS if when == "at once" and not free else OPTIONAL
+        if not offers & allowed:
+            yield f"{module.name}:{line}: {target}, imported {when}, is not among {sorted(allowed)}"
 
 
 def test_every_import_is_declared() -> None:
@@ -72,6 +73,7 @@ def test_a_planted_undeclared_import_is_seen(name: str, text: str) -> None:
     [
         ("core/result.py", "import torch, numpy, json, safetensors.torch"),
         ("core/result.py", "def f():\n    import pandas"),
+        ("core/result.py", "if TYPE_CHECKING:\n    import pandas"),
         ("cli/main.py", "import typer"),
         ("io/text.py", "def f():\n    from sklearn import datasets"),
     ],

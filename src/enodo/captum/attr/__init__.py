@@ -1,0 +1,79 @@
+"""Captum's attribution classes and what belongs to them, under their own names."""
+
+from enodo.captum.attr._core.inputs import GradientShap, InputXGradient, IntegratedGradients, Saliency
+from enodo.captum.attr._core.layers import (
+    InternalInfluence,
+    LayerActivation,
+    LayerConductance,
+    LayerGradientShap,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+)
+from enodo.captum.attr._core.neurons import (
+    NeuronConductance,
+    NeuronGradient,
+    NeuronGradientShap,
+    NeuronIntegratedGradients,
+)
+from enodo.captum.attr._core.noise_tunnel import NoiseTunnel
+from enodo.captum.attr._models.base import (
+    InterpretableEmbeddingBase,
+    TokenReferenceBase,
+    configure_interpretable_embedding_layer,
+    remove_interpretable_embedding_layer,
+)
+from enodo.captum.attr._utils.attribution import (
+    Attribution,
+    GradientAttribution,
+    InternalAttribution,
+    LayerAttribution,
+    NeuronAttribution,
+    PerturbationAttribution,
+)
+from enodo.captum.attr._utils.baselines import ProductBaselines
+from enodo.captum.attr._utils.class_summarizer import ClassSummarizer
+from enodo.captum.attr._utils.stat import MSE, CommonStats, Count, Max, Mean, Min, Stat, StatValue, StdDev, Sum, Var
+from enodo.captum.attr._utils.summarizer import Summarizer, SummarizerSingleTensor
+
+__all__ = [
+    "MSE",
+    "Attribution",
+    "ClassSummarizer",
+    "CommonStats",
+    "Count",
+    "GradientAttribution",
+    "GradientShap",
+    "InputXGradient",
+    "IntegratedGradients",
+    "InternalAttribution",
+    "InternalInfluence",
+    "InterpretableEmbeddingBase",
+    "LayerActivation",
+    "LayerAttribution",
+    "LayerConductance",
+    "LayerGradientShap",
+    "LayerGradientXActivation",
+    "LayerIntegratedGradients",
+    "Max",
+    "Mean",
+    "Min",
+    "NeuronAttribution",
+    "NeuronConductance",
+    "NeuronGradient",
+    "NeuronGradientShap",
+    "NeuronIntegratedGradients",
+    "NoiseTunnel",
+    "PerturbationAttribution",
+    "ProductBaselines",
+    "Saliency",
+    "Stat",
+    "StatValue",
+    "StdDev",
+    "Sum",
+    "Summarizer",
+    "SummarizerSingleTensor",
+    "TokenReferenceBase",
+    "Var",
+    "configure_interpretable_embedding_layer",
+    "remove_interpretable_embedding_layer",
+]

@@ -1,0 +1,134 @@
+"""Neurons, against the installed Captum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import enodo.captum.attr as ours
+from tests.captum.compare import compare
+from tests.captum.models import CASES, CNN, MLP, Case, Several
+
+NEURONS = [(name, layer) for name in ("mlp", "functional", "scalar", "several") for layer in CASES[name]().layers[:1]]
+
+
+@pytest.fixture(params=NEURONS, ids=lambda p: f"{p[0]}.{p[1]}")
+def case(request: pytest.FixtureRequest) -> Case:
+    name, layer = request.param
+    case = CASES[name]()
+    case.layers = (layer,)
+    return case
+
+
+def at(case: Case) -> tuple[Callable[..., Any], nn.Module]:
+    if isinstance(case.model, Several):  # its first layer sees the first input only, which Captum cannot answer
+        args = case.args
+        case.args, case.inputs, case.baselines = case.inputs[1], case.inputs[0], None
+        return lambda x, y: case.model(x, y, *(None, *args[1:])), case.layer(case.layers[0])
+    return case.model, case.layer(case.layers[0])
+
+
+def about(case: Case, **more: Any) -> dict[str, Any]:
+    return {"inputs": case.inputs, "neuron_selector": 1, "additional_forward_args": case.args, **more}
+
+
+@pytest.mark.parametrize("to_input", [False, True])
+def test_gradient(case: Case, to_input: bool) -> None:
+    place = at(case)
+    compare("NeuronGradient", *place, **about(case, attribute_to_neuron_input=to_input))
+
+
+@pytest.mark.parametrize("to_input", [False, True])
+@pytest.mark.parametrize("multiply", [True, False])
+def test_integrated_gradients(case: Case, to_input: bool, multiply: bool) -> None:
+    place = at(case)
+    question = about(case, baselines=case.baselines, attribute_to_neuron_input=to_input, n_steps=20)
+    compare("NeuronIntegratedGradients", *place, options={"multiply_by_inputs": multiply}, **question)
+
+
+@pytest.mark.parametrize("to_input", [False, True])
+@pytest.mark.parametrize("multiply", [True, False])
+@pytest.mark.parametrize("method", ["gausslegendre", "riemann_left", "riemann_middle"])
+def test_conductance(case: Case, to_input: bool, multiply: bool, method: str) -> None:
+    place = at(case)
+    question = about(
+        case, baselines=case.baselines, attribute_to_neuron_input=to_input, target=case.target, method=method
+    )
+    compare("NeuronConductance", *place, options={"multiply_by_inputs": multiply}, **question)
+
+
+SELECTORS = [
+    3,
+    (2,),
+    (slice(0, 3),),
+    (slice(None, None, 2),),
+    lambda value: value[:, 1] * value[:, 2],
+    lambda value: value.square().sum(1),
+]
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=["int", "tuple", "slice", "step", "product", "norm"])
+@pytest.mark.parametrize("name", ["NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance"])
+def test_selectors_of_a_vector(name: str, selector: Any) -> None:
+    case = CASES["mlp"]()
+    more = {"target": 1, "method": "gausslegendre"} if name == "NeuronConductance" else {}
+    compare(name, case.model, case.model.act, inputs=case.inputs, neuron_selector=selector, **more)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [(1, 2, 3), (slice(None), 2, 3), (0, slice(1, 3), slice(2, 5)), lambda value: value[:, :, 0, 0].sum(1)],
+    ids=["place", "channels", "box", "callable"],
+)
+@pytest.mark.parametrize("name", ["NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance"])
+def test_selectors_of_a_map(name: str, selector: Any) -> None:
+    torch.manual_seed(0)
+    model = CNN().eval()
+    more = {"target": 1, "method": "gausslegendre"} if name == "NeuronConductance" else {}
+    compare(name, model, model.conv2, inputs=torch.randn(2, 2, 8, 8), neuron_selector=selector, **more)
+
+
+def test_a_selector_of_a_layer_that_returns_a_pair() -> None:
+    torch.manual_seed(0)
+    model, inputs = Several(), (torch.randn(2, 3), torch.randn(2, 2))
+    selector = lambda pair: pair[0][:, 1] * pair[1][:, 2]  # noqa: E731
+    compare("NeuronGradient", model, model.pair, inputs=inputs, neuron_selector=selector)
+
+
+def test_a_selector_of_a_layer_that_returns_one_tensor_in_a_tuple() -> None:
+    class Wrapped(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (x.tanh(),)
+
+    model = nn.Sequential(nn.Linear(5, 4), wrapped := Wrapped())
+    x = torch.randn(3, 5)
+    for selector in (1, lambda value: value[:, 1]):
+        compare("NeuronGradient", lambda x: model(x)[0], wrapped, inputs=x, neuron_selector=selector)
+    compare("LayerGradientXActivation", lambda x: model(x)[0], wrapped, inputs=x, target=1)
+    compare("LayerActivation", lambda x: model(x)[0], wrapped, inputs=x)
+
+
+def test_an_input_that_the_neuron_does_not_see_gets_zero() -> None:
+    torch.manual_seed(0)
+    model, inputs = Several(), (torch.randn(2, 3), torch.randn(2, 2))
+    x, y = ours.NeuronGradient(model, model.a).attribute(inputs, 1)
+    assert torch.equal(x, model.a.weight[1].expand(2, 3))
+    assert torch.equal(y, torch.zeros(2, 2))
+
+
+def test_all_neurons_at_once_are_the_loop_over_neurons() -> None:
+    case = CASES["mlp"]()
+    every = ours.NeuronGradient(case.model, "act").attribute(case.inputs, "all")
+    loop = [ours.NeuronGradient(case.model, "act").attribute(case.inputs, i) for i in range(7)]
+    torch.testing.assert_close(every, torch.stack(loop))
+
+
+@pytest.mark.parametrize("selector", [9, (0, 1), "first", 1.5], ids=str)
+def test_a_neuron_that_is_not_there_is_refused(selector: Any) -> None:
+    model = MLP()
+    with pytest.raises((ValueError, TypeError, IndexError)):
+        ours.NeuronGradient(model, model.act).attribute(torch.randn(2, 5), selector)

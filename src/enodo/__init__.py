@@ -1,0 +1,41 @@
+"""enodo explains PyTorch models: which inputs, layers and neurons made a prediction what it is."""
+
+from . import methods as _methods  # registers them
+from .core.errors import BadArgument, BadType, EnodoError, NoPath, NotFinite, SettlingWarning, TrainModeWarning
+from .core.explain import ask, explain
+from .core.points import EMBEDDING, INPUT, OUTPUT, Point
+from .core.question import Question
+from .core.registry import Card, method, methods
+from .core.result import Attribution
+from .core.targets import Each
+from .core.values import Values
+from .version import __version__
+
+load = Attribution.load
+
+del _methods
+
+__all__ = [
+    "EMBEDDING",
+    "INPUT",
+    "OUTPUT",
+    "Attribution",
+    "BadArgument",
+    "BadType",
+    "Card",
+    "Each",
+    "EnodoError",
+    "NoPath",
+    "NotFinite",
+    "Point",
+    "Question",
+    "SettlingWarning",
+    "TrainModeWarning",
+    "Values",
+    "__version__",
+    "ask",
+    "explain",
+    "load",
+    "method",
+    "methods",
+]

@@ -1,0 +1,288 @@
+"""What is asked and what is known: the part of a `Question` that methods seldom touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from . import entry, targets
+from . import tree as trees
+from .budget import Budget, is_out_of_memory
+from .errors import refuse
+from .log import Log
+from .places import Sight, Visit, Where, lookups_met, present
+from .points import Point
+from .running import Call, forward
+from .streams import Streams
+from .values import Values
+
+Points = Callable[[int, int], Values]
+Answer = TypeVar("Answer")
+Self = TypeVar("Self", bound="Asked")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The question's terms, the passes it makes at its inputs and baseline, and what they found out (`memo`)."""
+
+    call: Call
+    baseline: Any  # like the inputs; None where token ids have the zero embedding
+    target: Any  # prepared by `targets.prepare`
+    wrt: Where
+    entry: Where  # the inputs, as gradients can reach them
+    of: Point
+    budget: Budget
+    log: Log
+    background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
+    seed: int = 0
+    keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed
+    shift: Values | None = None  # values in the space of `entry_x` that stand for the inputs
+    create_graph: bool = False
+    grad_options: dict[str, Any] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)  # what earlier passes found out
+    constants: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # parameters, detached
+
+    # ---------------------------------------------------------------- rows
+    @property
+    def rows(self) -> int:
+        """B, the number of rows asked about."""
+        return self.call.rows
+
+    @property
+    def streams(self) -> Streams:
+        """Fresh random streams, one a row."""
+        return Streams(self.seed, self.keys)
+
+    def take(self: Self, index: Tensor) -> Self:
+        """The question about some of the rows, with what is known about the places."""
+        known = {k: v for k, v in self.memo.items() if k == "sight"}
+        return replace(
+            self,
+            call=self.call.take(index),
+            baseline=self.baseline if self.background else entry.take_baseline(self.baseline, self.rows, index),
+            target=targets.take(self.target, index),
+            keys=tuple(self.keys[i] for i in index.tolist()),
+            shift=None if self.shift is None else self.shift.map(lambda t: t[index.to(t.device)]),
+            memo=known,
+        )
+
+    def at_copies(self: Self, copies: Sequence[Values], first: int) -> Self:
+        """The question about k shifted copies of every row, k * B rows, each copy with random streams of its own.
+
+        The target stays what it is at the inputs themselves.
+        """
+        k, rows = len(copies), torch.arange(self.rows)
+        settled = replace(self, target=self.settled_target)
+        return replace(
+            settled.take(rows.repeat(k)),
+            keys=tuple((*key, first + c) for c in range(k) for key in self.keys),
+            shift=copies[0].map(lambda *ts: torch.cat(ts), *copies[1:]),
+            memo={},
+        )
+
+    # ---------------------------------------------------------------- the target and the scores
+    @property
+    def settled_target(self) -> Any:
+        """The target, with "predicted" resolved at the inputs."""
+        if targets.unsettled(self.target) and "target" not in self.memo:
+            self._look()
+        return self.memo.get("target", self.target)
+
+    @property
+    def many(self) -> bool:
+        """Whether several targets are asked about, so that results lead with a dimension T."""
+        return self.scores.ndim > 1
+
+    @property
+    def scores(self) -> Tensor:
+        """The score at the inputs, (B,) or (T, B)."""
+        if "scores" not in self.memo:
+            self._look()
+        scores: Tensor = self.memo["scores"]
+        return scores
+
+    @property
+    def baseline_scores(self) -> Tensor:
+        """The score at the baseline, (B,) or (T, B); at a background of several rows, their mean."""
+        if "baseline scores" not in self.memo:
+            self._look_at_baseline()
+        scores: Tensor = self.memo["baseline scores"]
+        return scores
+
+    def score_of(self, output: Any, tiles: int) -> Tensor:
+        """The scores (B * tiles,) or (T, B * tiles) of a raw output of this many tiles of the rows."""
+        with torch.enable_grad():  # the output has a graph only where its pass was made with one
+            return targets.selector(self.settled_target, self.rows)(output, tiles)
+
+    # ---------------------------------------------------------------- values at the places
+    @property
+    def sight(self) -> Sight:
+        """What is known about `wrt`: the structure found there, calls, lookups."""
+        if "sight" not in self.memo:
+            if self.wrt.at_inputs and not self.wrt.ids:
+                visit = Visit(self.wrt, None, False, False, None)
+                visit.inputs(self.call.inputs)
+                self.memo["sight"], self.memo["x"] = visit.sight, visit.sight.values
+            else:
+                self._look()
+        sight: Sight = self.memo["sight"]
+        return sight
+
+    @property
+    def x(self) -> Values:
+        """The values at `wrt` for the inputs, (B, ...)."""
+        self.sight  # noqa: B018  looks once, and fills the memo
+        x: Values = self.memo["x"]
+        return x
+
+    @property
+    def x0(self) -> Values:
+        """The values at `wrt` for the baseline, (B, ...)."""
+        if self.wrt is self.entry:
+            return self.entry_x0
+        if "x0" not in self.memo:
+            self._look_at_baseline()
+        x0: Values = self.memo["x0"]
+        return x0
+
+    @property
+    def at_entry(self: Self) -> Self:
+        """The same question about the inputs."""
+        if self.wrt is self.entry:
+            return self
+        if "entry" not in self.memo:
+            self.memo["entry"] = replace(self, wrt=self.entry, memo={})
+        found: Self = self.memo["entry"]
+        return found
+
+    @property
+    def unshifted(self: Self) -> Self:
+        """The question about the inputs themselves, asked at the inputs; knows their structure."""
+        if "unshifted" not in self.memo:
+            self.memo["unshifted"] = replace(self, wrt=self.entry, shift=None, memo={})
+        found: Self = self.memo["unshifted"]
+        return found
+
+    @property
+    def entry_x(self) -> Values:
+        """The inputs as gradients can reach them: floating-point tensors, and the vectors that token ids look up."""
+        return self.at_entry.x
+
+    @property
+    def entry_x0(self) -> Values:
+        """The baseline in the space of `entry_x`, (B, ...), or (R, ...) for a background of R rows."""
+        if "entry x0" not in self.memo:
+            self.memo["entry x0"] = entry.of_baseline(self.at_entry)
+        x0: Values = self.memo["entry x0"]
+        return x0
+
+    def present(self, values: Values) -> Any:
+        """Values at `wrt` in the structure found there, as a reader wants them."""
+        return present(
+            values, self.sight, self.call.inputs, values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0
+        )
+
+    # ---------------------------------------------------------------- passes
+    def _look(self) -> None:
+        """One pass at the inputs without a graph."""
+        sight, output = self._at_inputs(grad=False)
+        self._remember(sight, output)
+
+    def _at_inputs(self, grad: bool, score: bool = True) -> tuple[Sight, Any]:
+        if self.shift is not None:
+            return self.passed(self.shift.map(lambda t: t[None]), 1, grad=grad)
+        visit = Visit(self.wrt, None, grad, self.create_graph, None)
+        return visit.sight, self._run(self.call, [visit], grad=grad, score=score)
+
+    def _remember(self, sight: Sight, output: Any) -> Tensor:
+        self._check(sight)
+        if targets.unsettled(self.target):
+            self.memo["target"] = targets.settle(self.target, output)
+        scores = self.score_of(output, 1)
+        x = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
+        self.memo.update(sight=sight, x=x, scores=scores if self.create_graph else scores.detach())
+        return scores
+
+    def _check(self, sight: Sight) -> None:
+        sight.check()
+        met = lookups_met(sight)
+        for path, found in zip(sight.where.ids, met, strict=True):
+            if found:
+                continue
+            name = "inputs" + trees.spell(path)
+            if not len(sight.values):
+                given = f"{name} of dtype {trees.get(self.call.inputs, path).dtype}, which meets no embedding"
+                refuse(
+                    "inputs",
+                    given,
+                    "floating-point inputs, or token ids that are looked up",
+                    "Write x.float() for numbers.",
+                )
+            self.log.note(
+                f"{name} is integer and meets no embedding: gradients cannot explain it, its attribution is zero."
+            )
+        for point, name, ran in zip(sight.where.points, sight.where.names, sight.calls, strict=True):
+            if ran > 1 and point.call is None:
+                self.log.note(
+                    f"{name} ran {ran} times: its last call is explained; name another as {name.split(':')[0]}@0."
+                )
+
+    def _look_at_baseline(self) -> None:
+        self.memo["x0"], self.memo["baseline scores"] = entry.look_at_baseline(self)
+
+    def passed(self, points: Values, k: int, grad: bool = False) -> tuple[Sight, Any]:
+        """One pass with the inputs set to k points, watching `wrt`: what was seen there, and the output at `of`."""
+        known = self.memo.get("sight")
+        start = self.at_entry.sight if self.shift is None else self.unshifted.sight
+        put = Visit(self.entry, points.flatten(), grad and self.wrt is self.entry, self.create_graph, start)
+        visits = [put] if self.wrt is self.entry else [put, Visit(self.wrt, None, grad, self.create_graph, known)]
+        output = self._run(self.call.tile(k), visits, grad=grad)
+        return visits[-1].sight, output
+
+    def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
+        measure = grad and self.budget.unmeasured
+        device = next((t.device for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)), torch.device("cpu"))
+        before = torch.cuda.memory_allocated(device) if measure and device.type == "cuda" else 0
+        output, held = forward(
+            call,
+            self.of,
+            visits,
+            grad=grad,
+            keep=self.create_graph,
+            constants=self.constants,
+            measure=measure,
+            score=score,
+        )
+        if measure:
+            total = torch.cuda.memory_allocated(device) - before if before else sum(held.values())
+            self.budget.measured(total, max(held.values(), default=0), call.rows, device)
+        self.log.forwarded(call.rows)
+        return output
+
+    def stream(self, n: int, points: Points, run: Callable[[Values, int], Answer]) -> Iterator[tuple[int, int, Answer]]:
+        self.log.plan(n * self.rows)
+        done = 0
+        while done < n:
+            k = self.budget.points(self.rows, n - done)
+            yield from self._halving(done, points(done, done + k), run)
+            done += k
+
+    def _halving(self, i: int, x: Values, run: Callable[[Values, int], Answer]) -> Iterator[tuple[int, int, Answer]]:
+        """Run k points as one pass; out of memory, as two of half the size."""
+        k = x.leaves[0].shape[0]
+        try:
+            answer = run(x, k)
+        except (RuntimeError, MemoryError) as error:
+            if k == 1 or not is_out_of_memory(error):
+                raise
+            self.budget.halve(k * self.rows)
+        else:
+            yield i, i + k, answer
+            return
+        half = k // 2
+        yield from self._halving(i, x.map(lambda t: t[:half]), run)
+        yield from self._halving(i + half, x.map(lambda t: t[half:]), run)

@@ -1,0 +1,91 @@
+"""The memory contract: how many rows one forward pass may have.
+
+With an int, that many. With "auto", the first pass with a graph is measured and decides. On a CPU a handful of rows
+fills the machine: more gain no speed, and once a single tensor outgrows what the C allocator keeps (32 MiB), every pass
+pays for its pages anew. So a pass gets as many rows as fit a small working set, at least `FEW`, at most as many as keep
+its largest tensor below that size. On a GPU it may take a share of the free memory. Out of memory halves the number.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import BadType, refuse
+
+WORKING_SET = 48 << 20  # bytes of activations that one pass on a CPU aims at
+LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
+FEW = 5  # rows that a pass has even above the working set, memory permitting
+FIRST_PASS = 32 << 20  # bytes of activations for the guess that precedes any measurement
+GROWTH = 4096  # bytes of activations guessed for each byte of input
+UNLIMITED = 4096  # rows; more gains nothing
+SHARE = 0.4  # of the free memory
+_OUT_OF_MEMORY = (getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError), MemoryError)
+
+
+class Budget:
+    """Rows a pass may have; shared by all blocks of one call."""
+
+    def __init__(self, batch_size: int | str, model: Any, row_bytes: int) -> None:
+        self.fixed = batch_size != "auto"
+        self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
+        if self.fixed:
+            if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+                refuse("batch_size", batch_size, 'a positive int or "auto"', kind=BadType)
+            if batch_size < 1:
+                refuse("batch_size", batch_size, 'a positive int or "auto"')
+            self.limit = batch_size
+            return
+        weights = sum(p.nbytes for p in model.parameters()) if isinstance(model, nn.Module) else 0
+        self.limit = max(1, min(UNLIMITED, FIRST_PASS // max(1, GROWTH * row_bytes + weights)))
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the next pass with a graph should report what it held."""
+        return self.row_cost is None
+
+    def measured(self, held: int, largest: int, rows: int, device: torch.device) -> None:
+        """Take note that a pass of `rows` rows held `held` bytes, `largest` in one tensor, and set the limit by it."""
+        self.row_cost = max(held / rows, 1)
+        if self.fixed:
+            return
+        wanted = free_memory(device) * SHARE / self.row_cost
+        if device.type == "cpu":
+            enough = max(FEW, min(WORKING_SET / self.row_cost, LARGEST_TENSOR * rows / max(largest, 1)))
+            wanted = min(wanted, enough)
+        self.limit = max(1, min(UNLIMITED, int(wanted)))
+
+    def points(self, rows: int, left: int) -> int:
+        """Points of `rows` rows each that go into the next pass, `left` being to come: passes of even size."""
+        most = max(1, self.limit // rows)
+        return -(-left // -(-left // most))
+
+    def parallel_targets(self, rows: int) -> int:
+        """Targets whose backward passes may run as one; 1 where a pass is large enough to fill the machine alone."""
+        return max(1, int(FIRST_PASS / ((self.row_cost or 1) * rows)))
+
+    def halve(self, rows: int) -> bool:
+        """After running out of memory with `rows` rows: half as many, or False if it was a single row."""
+        self.limit = max(1, rows // 2)
+        return rows > 1
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that can still be allocated on a device; infinite where it does not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on any device."""
+    return isinstance(error, _OUT_OF_MEMORY) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

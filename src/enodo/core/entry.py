@@ -1,0 +1,76 @@
+"""The baseline, in the space in which gradients reach the inputs; and what a question sees there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import tree as trees
+from .places import Visit
+from .running import Call, forward, stack
+from .values import Values, concat
+
+if TYPE_CHECKING:
+    from .question import Question
+
+
+def take_baseline(baseline: Any, rows: int, index: Tensor) -> Any:
+    """The baseline of some of the rows."""
+
+    def some(t: Any) -> Any:
+        return t[index.to(t.device)] if isinstance(t, Tensor) and t.ndim and len(t) == rows else t
+
+    return trees.map_tree(some, baseline)
+
+
+def of_baseline(q: Question) -> Values:
+    """A baseline (B rows, or a background of R) as values at the inputs; token ids by the vectors they look up."""
+    sight, ids, base = q.sight, q.entry.ids, q.baseline
+    leaves = [
+        trees.get(base, (*point.path, *path))
+        for point, form in zip(q.entry.points, sight.forms, strict=True)
+        for path in form.paths
+    ]
+    if not ids:
+        return Values(leaves)
+    zero = [trees.get(base, path) is None for path in ids]
+    given = [t for t in (*leaves, *(trees.get(base, path) for path in ids)) if t is not None]
+    rows = len(given[0]) if given else 1 if q.background else q.rows
+    if all(zero):
+        return Values(leaves + [v.new_zeros(rows, *v.shape[1:]) for v in sight.vectors])
+
+    def token_or_input(b: Any, x: Any) -> Any:
+        return stack(x[:1], rows).flatten(0, 1)[:rows] if b is None and isinstance(x, Tensor) else b
+
+    call = q.call.take(torch.arange(rows) % q.rows)
+    tokens = trees.map_tree(token_or_input, base, q.call.inputs)
+    visit = Visit(q.entry, None, False, False, None)
+    forward(Call(call.model, tokens, call.args, call.kwargs, rows), q.of, [visit], grad=False, constants=q.constants)
+    q.log.forwarded(rows)
+    vectors = visit.sight.vectors
+    pairs = zip(sight.lookups, vectors, strict=True)
+    return Values(leaves + [torch.zeros_like(v) if zero[k.leaf] else v for k, v in pairs])
+
+
+def look_at_baseline(q: Question) -> tuple[Values, Tensor]:
+    """The values at `wrt` for the baseline and the score there, (B,) or (T, B); for a background, the mean score."""
+    x0 = q.entry_x0
+    if not q.background:
+        sight, output = q.passed(x0.map(lambda t: t[None]), 1)
+        return sight.values, q.score_of(output, 1).detach()
+    rows = x0.leaves[0].shape[0]
+    points = x0.map(lambda t: t[:, None].expand(-1, q.rows, *t.shape[1:]))  # every row meets the whole background
+    total: Any = 0
+    seen: list[Values] = []
+
+    def run(block: Values, k: int) -> tuple[Values, Tensor]:
+        sight, output = q.passed(block, k)
+        scores = q.score_of(output, k).detach()
+        return sight.values.map(lambda t: t.unflatten(0, (k, q.rows))[:, 0]), scores.unflatten(-1, (k, q.rows)).sum(-2)
+
+    for _, _, (values, scores) in q.stream(rows, lambda i, j: points.map(lambda t: t[i:j]), run):
+        seen.append(values)
+        total = total + scores
+    return concat(seen, 0), total / rows

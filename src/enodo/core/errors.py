@@ -1,0 +1,78 @@
+"""The errors and warnings a user can meet: each names the argument, what was given, what was expected, what to write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import torch
+
+
+class EnodoError(Exception):
+    """Base of every error raised on purpose by this library."""
+
+
+class BadArgument(EnodoError, ValueError):
+    """An argument has a value that the question cannot be asked with."""
+
+    def __init__(self, argument: str, given: str, expected: str, instead: str = "") -> None:
+        self.argument, self.given, self.expected, self.instead = argument, given, expected, instead
+        sentence = f"{argument}: got {given}; expected {expected}."
+        super().__init__(f"{sentence} {instead}".rstrip())
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the default would call __init__ with the sentence alone
+        return type(self), (self.argument, self.given, self.expected, self.instead)
+
+
+class BadType(BadArgument, TypeError):
+    """An argument has a type that is not understood."""
+
+
+class NoPath(BadArgument):
+    """No differentiable path leads from the place asked about to the score."""
+
+
+class NotFinite(BadArgument):
+    """NaN or infinity in the inputs, the parameters, the scores or the attribution."""
+
+
+class SettlingWarning(UserWarning):
+    """`tol=` was asked for and not reached within the steps allowed."""
+
+
+class TrainModeWarning(UserWarning):
+    """The model is in train mode, so that dropout and batch statistics are part of what is explained."""
+
+
+def refuse(
+    argument: str, given: Any, expected: str, instead: str = "", kind: type[BadArgument] = BadArgument
+) -> NoReturn:
+    """Raise `kind`, with `given` described for a reader (`describe`) unless it is a sentence already."""
+    raise kind(argument, given if isinstance(given, str) else describe(given), expected, instead)
+
+
+def describe(value: Any) -> str:
+    """What `value` is, in a few words: tensors by dtype and shape, containers by their entries."""
+    if isinstance(value, torch.Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
+        return f"a {type(value).__name__} of ({', '.join(map(describe, value))})"
+    if isinstance(value, dict):
+        return "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
+    text = repr(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return (
+        text
+        if isinstance(value, (int, float, str, bool, tuple, list, type(None)))
+        else f"{type(value).__name__} {text}"
+    )
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
+    """A hint for a misspelt name: its nearest neighbours, or all names if they are few."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=count, cutoff=0.4)
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return f"Known: {', '.join(known[:12])}{' ...' if len(known) > 12 else ''}."

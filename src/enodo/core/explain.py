@@ -1,0 +1,285 @@
+"""`explain`: a question asked, answered by a method, block of rows by block of rows, with the evidence beside it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import targets
+from . import tree as trees
+from .budget import Budget, is_out_of_memory
+from .errors import BadArgument, BadType, NotFinite, TrainModeWarning, describe, refuse
+from .given import baseline_like, count_rows, tensors
+from .log import Log
+from .places import Where
+from .points import EMBEDDING, INPUT, OUTPUT, Point, locate
+from .question import Question
+from .registry import Card, card_of, check_options
+from .result import Attribution, provenance
+from .running import Call, eager
+from .values import Values, concat, is_continuous
+
+Spot = Point | str | nn.Module
+
+
+def explain(
+    model: Callable[..., Any],
+    inputs: Any,
+    method: str | Callable[..., Values] = "integrated_gradients",
+    *,
+    target: Any = None,
+    baseline: Any = None,
+    wrt: Spot | list[Spot] | tuple[Spot, ...] = INPUT,
+    of: Spot = OUTPUT,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    create_graph: bool = False,
+    progress: bool | Callable[[int, int], None] = False,
+    **options: Any,
+) -> Attribution:
+    """Explain a prediction: how much each value at `wrt` contributes to the `target` of the model's output at `inputs`.
+
+    model         any callable; layers can be named if it is an `nn.Module`
+    inputs        a tensor (given as model(x)), a tuple or list (model(*x)), a mapping (model(**x)); rows first
+    method        a name from `enodo.methods()`, or a function `Question -> Values`
+    target        see `enodo.core.targets`
+    baseline      see `enodo.core.given.baseline_like`
+    wrt, of       see `enodo.core.points`; a list asks at several places in one pass
+    args, kwargs  further arguments of the model; tensors with one entry a row are cut with the rows, others untouched
+    batch_size    rows that a forward pass may have; "auto" measures. The answer does not depend on it
+    seed          of methods that sample; torch's global generator is neither read nor moved
+    create_graph  keep the answer differentiable
+    progress      True for a bar, or a function of (rows done, rows planned)
+    options       the method's own
+
+    Returns an `Attribution` shaped like the value at `wrt`. Errors are `BadArgument` (a ValueError) and name the argument.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return explain(
+                model, inputs, method, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs,
+                batch_size=batch_size, seed=seed, create_graph=create_graph, progress=progress, **options,
+            )  # fmt: skip
+    started = time.perf_counter()
+    card = card_of(method)
+    check_options(card, options)
+    log = Log(progress)
+    question = ask(
+        model, inputs, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs, batch_size=batch_size,
+        seed=seed, create_graph=create_graph, log=log, needs=card.needs,
+    )  # fmt: skip
+    try:
+        answers = list(answered(question, card, options))
+    finally:
+        log.close()
+    about = {
+        "method": card.name,
+        "options": {n: p.default for n, p in card.options.items() if p.default is not p.empty} | options,
+        "seconds": time.perf_counter() - started,
+        "batch_size": question.budget.limit,
+    }
+    return _gathered(question, card, answers, about)
+
+
+def ask(
+    model: Callable[..., Any],
+    inputs: Any,
+    *,
+    target: Any = None,
+    baseline: Any = None,
+    wrt: Any = INPUT,
+    of: Any = OUTPUT,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    create_graph: bool = False,
+    log: Log | None = None,
+    needs: frozenset[str] = frozenset({"gradient", "score", "baseline"}),
+    grad_options: dict[str, Any] | None = None,
+) -> Question:
+    """The Question that `explain` puts to a method; see there for the arguments and `Card` for `needs`."""
+    if not callable(model):
+        refuse("model", model, "a model or another callable", kind=BadType)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        refuse("seed", seed, "a whole number from 0", kind=BadType)
+    model = eager(model)
+    if getattr(model, "training", False):
+        warnings.warn(
+            "The model is in train mode: dropout and batch statistics become part of the explanation. Call model.eval() first.",
+            TrainModeWarning,
+            stacklevel=3,
+        )
+    inputs = _usable(tensors(inputs, "inputs"))
+    rows = count_rows(inputs)
+    args = args if isinstance(args, tuple) else (args,)
+    call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows)
+    entry = _where([INPUT], model, inputs, "gradient" in needs)
+    places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
+    if not places:
+        refuse("wrt", "an empty list", "at least one place")
+    asked = _where(places, model, inputs, "gradient" in needs, isinstance(wrt, (list, tuple)))
+    end, _ = locate(of, model, "of")
+    if end.side in ("input", "embedding"):
+        refuse("of", str(end), "the output or a layer")
+    return Question(
+        call=call,
+        baseline=baseline_like(baseline, inputs, rows, "background" in needs)
+        if needs & {"baseline", "background"}
+        else None,
+        target=targets.prepare(target, rows),
+        wrt=entry if asked.names == entry.names and not asked.several and asked.per_token else asked,
+        entry=entry,
+        of=end,
+        budget=Budget(batch_size, model, _row_bytes(inputs, rows)),
+        log=log or Log(),
+        background="background" in needs,
+        seed=seed,
+        keys=tuple((row,) for row in range(rows)),
+        create_graph=create_graph,
+        grad_options=grad_options or {},
+    )
+
+
+def _usable(tree: Any) -> Any:
+    """Tensors made under inference mode cannot take part in autograd: copies of them can."""
+    return trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) and t.is_inference() else t, tree)
+
+
+def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool = False) -> Where:
+    """The places, found in the model; integer inputs among them are explained at their lookups."""
+    points, names = zip(*(locate(p, model, "wrt") for p in places), strict=True)
+    for point, name in zip(points, names, strict=True):
+        if point.side == "output":
+            refuse("wrt", name, "the inputs or a layer", "The output is what is explained: name it as `of`.")
+    ids: list[trees.Path] = []
+    for point in points:
+        if point.side in ("input", "embedding") and gradient:
+            found = [
+                (*point.path, *path)
+                for path, t in trees.leaves(trees.get(inputs, point.path))
+                if isinstance(t, Tensor) and not is_continuous(t) and t.dtype != torch.bool and t.ndim
+            ]
+            ids += [path for path in found if path not in ids]
+    if len(points) > 1 and ids:
+        refuse("wrt", f"{', '.join(names)} with integer inputs", "layers, when several places are asked about at once")
+    embedding = points[0].side == "embedding"
+    if embedding and not ids:
+        refuse("wrt", names[0], "integer inputs (token ids) that are looked up")
+    return Where(points, names, several, tuple(ids), per_token=not embedding)
+
+
+def _row_bytes(inputs: Any, rows: int) -> int:
+    return sum(t.nbytes for _, t in trees.leaves(inputs) if isinstance(t, Tensor)) // rows
+
+
+def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iterator[tuple[Question, Values]]:
+    """The method's answer for each block of rows; no block has more rows than a pass may have."""
+    start = 0
+    while start < question.rows:
+        n = question.budget.points(1, question.rows - start)
+        block = question if n == question.rows else question.take(torch.arange(start, start + n))
+        try:
+            with torch.set_grad_enabled(question.create_graph):
+                values = card.fn(block, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not question.budget.halve(n):
+                raise
+            continue
+        if not isinstance(values, Values):
+            refuse("method", f"{card.name}, which returned {describe(values)}", "Values", kind=BadType)
+        yield block, values
+        start += n
+
+
+def _gathered(
+    question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
+) -> Attribution:
+    """One Attribution from the answers to all blocks."""
+    scored = "score" in card.needs
+    first = answers[0][0]
+    lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
+    scores = torch.cat([q.scores for q, _ in answers], -1) if scored else None
+    if scores is not None:
+        _check_finite(question, scores)
+    base = torch.cat([q.baseline_scores for q, _ in answers], -1) if "completeness" in card.claims else None
+    if base is not None and not base.isfinite().all():
+        refuse(
+            "baseline",
+            "one at which the model's score is not finite",
+            "a baseline that the model can score",
+            kind=NotFinite,
+        )
+    delta = None
+    if base is not None and scores is not None:
+        total = torch.cat([v.rowsum(q.scores).to(torch.float64) for q, v in answers], -1)
+        delta = (total - (scores - base)).to(scores.dtype).detach()
+    for q, v in answers:
+        for t, x in zip(v.leaves, q.x.leaves, strict=True):
+            if not t.isfinite().all():
+                given = "an explanation with NaN or infinity, although the scores are finite"
+                refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
+    trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
+    errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
+    stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
+    return Attribution(
+        values=_joined(trees_, lead),
+        scores=scores,
+        baseline_scores=base,
+        delta=delta,
+        stderr=_joined(stderr, lead) if stderr else None,
+        error=torch.cat(errors, -1) if errors else None,
+        target=_described([q.settled_target if scored else q.target for q, _ in answers]),
+        wrt=", ".join(question.wrt.names),
+        of=str(question.of),
+        seed=question.seed if "stderr" in first.memo else None,
+        rows=question.log.rows,
+        notes=list(question.log.notes),
+        **provenance(question.call.model),
+        **about,
+    )
+
+
+def _joined(parts: list[Any], dim: int) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return trees.map_tree(lambda *ts: torch.cat(ts, dim) if isinstance(ts[0], Tensor) else ts[0], *parts)
+
+
+def _described(settled: list[Any]) -> Any:
+    """The target in terms that JSON can hold."""
+    first = settled[0]
+    if isinstance(first, Tensor):
+        index = torch.cat(settled).tolist()
+        return [i[0] if len(i) == 1 else i for i in index]
+    if isinstance(first, targets.Each):
+        return [_described([s.targets[i] for s in settled]) for i in range(len(first.targets))]
+    if isinstance(first, targets.Mask):
+        return f"mask of shape {tuple(first.where.shape)}"
+    if isinstance(first, tuple):
+        return [str(i) if isinstance(i, slice) else int(i) for i in first]
+    return getattr(first, "__name__", type(first).__name__) if callable(first) else first
+
+
+def _check_finite(question: Question, scores: Tensor) -> None:
+    if scores.isfinite().all():
+        return
+    rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
+    model, inputs = question.call.model, question.call.inputs
+    for path, t in trees.leaves(inputs):
+        if isinstance(t, Tensor) and not t.isfinite().all():
+            refuse("inputs", f"NaN or infinity in inputs{trees.spell(path)}", "finite numbers", kind=NotFinite)
+    for name, p in model.named_parameters() if isinstance(model, nn.Module) else ():
+        if not p.isfinite().all():
+            refuse("model", f"NaN or infinity in its parameter {name!r}", "finite parameters", kind=NotFinite)
+    refuse("model", f"NaN or infinity as the score of rows {rows[:8]}", "finite scores", kind=NotFinite)
+
+
+__all__ = ["EMBEDDING", "BadArgument", "answered", "ask", "concat", "explain"]

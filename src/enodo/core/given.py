@@ -1,0 +1,146 @@
+"""What a user gives, made ready: inputs as tensors with rows, a baseline or background like the inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import tree as trees
+from .errors import BadType, describe, refuse
+from .values import is_continuous
+
+
+def tensors(value: Any, argument: str) -> Any:
+    """`value` with numpy arrays and lists of numbers turned into tensors; other leaves stay."""
+    if (
+        isinstance(value, list)
+        and value
+        and not any(isinstance(v, (Tensor, Mapping)) or hasattr(v, "__array__") for v in value)
+    ):
+        return _array(value, argument)
+
+    def leaf(v: Any) -> Any:
+        return _array(v, argument) if hasattr(v, "__array__") and not isinstance(v, Tensor) else v
+
+    if isinstance(value, (tuple, list, Mapping)):
+        return trees.rebuild(value, [tensors(v, argument) for _, v in trees.children(value) or ()])
+    return trees.map_tree(leaf, value)
+
+
+def _array(value: Any, argument: str) -> Tensor:
+    try:
+        t = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        refuse(argument, value, "tensors, numpy arrays or lists of numbers", f"({error})", BadType)
+    return t.to(torch.get_default_dtype()) if t.dtype == torch.float64 and isinstance(value, list) else t
+
+
+def count_rows(inputs: Any) -> int:
+    """B: the first dimension, shared by all tensors of the inputs."""
+    found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
+    if not found:
+        refuse("inputs", inputs, "at least one tensor", kind=BadType)
+    sizes = {}
+    for path, t in found:
+        if t.ndim:
+            sizes.setdefault(len(t), "inputs" + trees.spell(path))
+    if not sizes:
+        refuse("inputs", "a tensor without dimensions", "rows along the first dimension", "Write x[None] for one row.")
+    if len(sizes) > 1:
+        given = " and ".join(f"{name} with {n}" for n, name in sizes.items())
+        refuse(
+            "inputs", given + " rows", "the same number of rows (first dimension) everywhere", "Expand the shorter one."
+        )
+    rows = next(iter(sizes))
+    if rows == 0:
+        refuse("inputs", describe(found[0][1]), "at least one row")
+    return rows
+
+
+def baseline_like(baseline: Any, inputs: Any, rows: int, background: bool) -> Any:
+    """A baseline for every row (or a background of R rows), in the structure of the inputs.
+
+    None is zero, and the zero embedding for token ids; a number fills; a tensor has the shape of the input, of one row
+    of it, or broadcasts to it. In a mapping, an entry left out is as in the input. A function returns any of these.
+    """
+    if callable(baseline):
+        takes = [p for p in inspect.signature(baseline).parameters.values() if p.default is p.empty]
+        baseline = baseline(inputs) if takes else baseline()
+    if not isinstance(baseline, Tensor):
+        baseline = tensors(baseline, "baseline")
+    if isinstance(baseline, (int, float, Tensor, type(None))) and not isinstance(baseline, bool):
+        several = [p for p, t in trees.leaves(inputs) if isinstance(t, Tensor)]
+        if isinstance(baseline, Tensor) and baseline.ndim and len(several) > 1:
+            refuse("baseline", baseline, f"a structure like the inputs, which have {len(several)} tensors")
+        whole = trees.map_tree(lambda t: _like(baseline, t, "baseline", rows, background), inputs)
+    else:
+        whole = _structure(baseline, inputs, (), rows, background)
+    return _same_rows(whole) if background else whole
+
+
+def _structure(baseline: Any, inputs: Any, path: trees.Path, rows: int, background: bool) -> Any:
+    entries = trees.children(inputs)
+    if entries is None:
+        return _like(baseline, inputs, "baseline" + trees.spell(path), rows, background)
+    if baseline is None or isinstance(baseline, (int, float)):
+        return trees.map_tree(lambda t: _like(baseline, t, "baseline" + trees.spell(path), rows, background), inputs)
+    given = trees.children(baseline)
+    if given is None:
+        if len(entries) == 1:  # a tensor stands for a container of one
+            given = [(entries[0][0], baseline)]
+        else:
+            refuse(
+                "baseline" + trees.spell(path),
+                baseline,
+                f"a structure like the inputs: {describe(inputs)}",
+                kind=BadType,
+            )
+    keys, known = dict(given), [key for key, _ in entries]
+    if [k for k in keys if k not in known] or (not isinstance(inputs, Mapping) and len(given) != len(entries)):
+        refuse("baseline" + trees.spell(path), f"entries {list(keys)}", f"entries like the inputs': {known}")
+    new = [_structure(keys[k], v, (*path, k), rows, background) if k in keys else v for k, v in entries]
+    return trees.rebuild(inputs, new)
+
+
+def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
+    """The baseline for one input tensor."""
+    if not isinstance(t, Tensor):
+        return t
+    if given is None:
+        return torch.zeros_like(t[:1] if background else t) if is_continuous(t) else None
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        if isinstance(given, float) and not is_continuous(t) and not given.is_integer():
+            refuse(name, given, "whole numbers (token ids) for an integer input")
+        return torch.full_like(t[:1] if background else t, given)
+    if not isinstance(given, Tensor):
+        refuse(name, given, "None, a number or a tensor", kind=BadType)
+    if is_continuous(t) != is_continuous(given):
+        refuse(
+            name,
+            given,
+            f"a {'floating-point' if is_continuous(t) else 'token id'} tensor, as the input is {describe(t)}",
+        )
+    given = given.to(device=t.device, dtype=t.dtype)
+    row = t.shape[1:]
+    if background and given.ndim == t.ndim and len(given) and given.shape[1:] == row:
+        return given
+    try:
+        whole = given.expand(t.shape)
+    except RuntimeError:
+        refuse(name, given, f"shape {tuple(t.shape)}, {tuple(row)} for all rows alike, or one that broadcasts")
+    return whole[:1] if background and given.ndim < t.ndim else whole
+
+
+def _same_rows(background: Any) -> Any:
+    """Every tensor of a background with R rows; single rows are repeated."""
+    counts = {len(t) for _, t in trees.leaves(background) if isinstance(t, Tensor) and t.ndim} - {1}
+    if len(counts) > 1:
+        refuse("baseline", f"backgrounds of {sorted(counts)} rows", "the same number of rows for every input")
+    rows = next(iter(counts), 1)
+    return trees.map_tree(
+        lambda t: t.expand(rows, *t.shape[1:]) if isinstance(t, Tensor) and t.ndim and len(t) == 1 else t, background
+    )

@@ -1,0 +1,177 @@
+"""`Where`: the place or places a question is asked about, and what one pass sees and does there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import tree as trees
+from .errors import describe, refuse
+from .points import Point, Stop, on_layer, part_of
+from .values import Form, Values
+from .watch import Lookup, Tracker
+
+
+@dataclass(frozen=True, eq=False)
+class Where:
+    """Places asked about together; several Points make one vector."""
+
+    points: tuple[Point, ...]
+    names: tuple[str, ...]
+    several: bool = False  # whether the answer is a tuple, one entry a Point
+    ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
+    per_token: bool = True  # whether lookups are summed to one number a token
+
+    @property
+    def at_inputs(self) -> bool:
+        """Whether nothing but the inputs is asked about."""
+        return all(p.layer is None for p in self.points)
+
+    @property
+    def late(self) -> bool:
+        """Whether every place is a layer whose call number is given, so that a pass may be left after the last of them."""
+        return all(p.layer is not None and p.call is not None and p.call >= 0 for p in self.points)
+
+
+@dataclass
+class Sight:
+    """What a pass saw: one Form a Point, how often each layer ran, the lookups of integer inputs."""
+
+    where: Where
+    forms: list[Form] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
+    leaves: list[list[Tensor]] = field(default_factory=list)
+    vectors: list[Tensor] = field(default_factory=list)
+
+    @property
+    def values(self) -> Values:
+        """All that was seen (or set), as one vector."""
+        return Values([t for found in self.leaves for t in found] + self.vectors)
+
+    def check(self) -> None:
+        """Refuse layers that did not run, or not as often as the call asked for, and ids that met no lookup."""
+        for point, name, ran, form in zip(self.where.points, self.where.names, self.calls, self.forms, strict=True):
+            if point.layer is not None and form is UNSEEN:
+                given = f"{name}, which ran {ran} times in this forward pass"
+                if ran:
+                    refuse("wrt or of", given, f"a call from 0 to {ran - 1}")
+                refuse(
+                    "wrt or of",
+                    given,
+                    "a layer that runs",
+                    "Its parent may use its weights directly: ask at the parent.",
+                )
+            if form.paths == () and point.side not in ("input", "embedding"):
+                refuse("wrt or of", f"{name}, whose value is {describe(form.template)}", "floating-point values")
+
+
+UNSEEN = Form(None, ())
+
+
+class Visit:
+    """One pass at a `Where`: sees the values there or, with `put`, sets them; with `grad`, makes them differentiable."""
+
+    def __init__(self, where: Where, put: Values | None, grad: bool, keep: bool, known: Sight | None) -> None:
+        self.where, self.grad, self.keep, self.known = where, grad, keep, known
+        n = len(where.points)
+        self.sight = Sight(where, [UNSEEN] * n, [0] * n, [], [[] for _ in range(n)])
+        self.given = self._deal(put, known) if put is not None and known is not None else None
+
+    def _deal(self, put: Values, known: Sight) -> list[list[Tensor]]:
+        """The leaves of `put`, for each Point its own; then those of the lookups."""
+        rest = iter(put.leaves)
+        return [[next(rest) for _ in f.paths] for f in known.forms] + [[next(rest) for _ in known.lookups]]
+
+    def start(self, t: Tensor) -> Tensor:
+        """A tensor that gradients are taken of; the graph starts here unless it has to reach further back."""
+        if not self.grad:
+            return t.detach()
+        return t if t.requires_grad else t.detach().requires_grad_()
+
+    def at(self, i: int, value: Any) -> Any:
+        """See or set the value at the i-th Point."""
+        form, found = Form.of(value)
+        leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
+        self.sight.forms[i], self.sight.leaves[i] = form, leaves
+        return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone
+
+    def inputs(self, inputs: Any) -> Any:
+        """The inputs, after seeing or setting those asked about."""
+        for i, point in enumerate(self.where.points):
+            if point.side == "input":
+                inputs = trees.put(inputs, point.path, self.at(i, part_of(inputs, point)))
+        return inputs
+
+    def lookup(self, found: Lookup, vectors: Tensor) -> Tensor:
+        """See or set the vectors of one lookup."""
+        k = len(self.sight.lookups)
+        vectors = self.start(vectors if self.given is None else self.given[-1][k])
+        self.sight.lookups.append(found)
+        self.sight.vectors.append(vectors)
+        return vectors.clone()
+
+    def attach(self, stack: ExitStack, token: object, leave: bool) -> None:
+        """Hook the layers asked about until `stack` closes; `leave` the pass once all have been seen."""
+        for i, point in enumerate(self.where.points):
+            if point.layer is not None:
+                on_layer(stack, point, token, self._on_call(i, point, leave))
+
+    def _on_call(self, i: int, point: Point, leave: bool) -> Any:
+        wanted = point.call
+        if self.known is not None and (wanted is None or wanted < 0):
+            wanted = self.known.calls[i] + (-1 if wanted is None else wanted)  # how often it runs is known by now
+
+        def visit(value: Any, call: int) -> Any:
+            self.sight.calls[i] = call + 1
+            if wanted is not None and call != wanted:
+                return value
+            out = self.at(i, value)
+            if leave and all(form is not UNSEEN for form in self.sight.forms):
+                raise Stop
+            return out
+
+        return visit
+
+    def tracker(self, inputs: Any, rows: int) -> Tracker | None:
+        """What follows the integer inputs of this pass, if lookups are asked about."""
+        if not self.where.ids:
+            return None
+        return Tracker(rows, [trees.get(inputs, path) for path in self.where.ids], self.lookup)
+
+
+def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
+    """Values at a place, as a reader wants them: in the structure found there, one number a token.
+
+    `lead` counts the dimensions before the batch (1 for several targets). What cannot be explained is zero (integer
+    inputs that met no lookup) or None (what is no tensor).
+    """
+    rest = iter(values.leaves)
+    parts = [form.fill_blank([next(rest) for _ in form.paths], lead) for form in sight.forms]
+    vectors = list(rest)
+    where = sight.where
+    if where.ids and where.per_token:
+        i = next(i for i, p in enumerate(where.points) if p.side == "input")
+        depth = len(where.points[i].path)
+        for number, path in enumerate(where.ids):
+            ids = trees.get(inputs, path)
+            scores = [
+                found.per_token(v, lead, ids.shape[1:])
+                for found, v in zip(sight.lookups, vectors, strict=True)
+                if found.leaf == number
+            ]
+            if scores:
+                parts[i] = trees.put(parts[i], path[depth:], torch.stack(scores).sum(0))
+    elif where.ids:
+        parts = [vectors[0] if len(vectors) == 1 else tuple(vectors)]
+    return tuple(parts) if where.several else parts[0]
+
+
+def lookups_met(sight: Sight) -> Sequence[bool]:
+    """For each integer input, whether a lookup was met."""
+    return [any(found.leaf == n for found in sight.lookups) for n in range(len(sight.where.ids))]

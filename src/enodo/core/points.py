@@ -1,0 +1,155 @@
+"""`Point`: a place in a model; and the one file that knows module hooks.
+
+A place is named by a string, a module or a `Point`:
+
+* ``INPUT``, ``OUTPUT``: what the model is given and what it returns; ``INPUT["input_ids"]`` is one entry of it.
+* ``EMBEDDING``: the vectors that integer inputs (token ids) are looked up as.
+* ``"encoder.layer.3"`` or a module: the output of that layer; ``"encoder.layer.3:in"`` its input.
+* ``"lstm[0]"``, ``Point("lstm")[1][0]``: a part of a nested value.
+* ``"cell@2"``, ``Point("cell", call=2)``: the third call of a layer that runs several times. Without ``call`` it is the
+  last call, and the result carries a note that says so.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from . import tree as trees
+from .errors import BadArgument, BadType, describe, nearest, refuse
+
+SIDES = ("in", "out", "input", "output", "embedding")
+_SPELLING = re.compile(r"(?P<name>[^:@\[\]]*)(@(?P<call>-?\d+))?(:(?P<side>\w+))?(?P<path>(\[[^\[\]]*\])*)")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in a model: `side` ("in" or "out") of `layer`, at its `call`-th run, at `path` within a nested value."""
+
+    layer: nn.Module | str | None = None
+    side: str = "out"
+    call: int | None = None
+    path: trees.Path = ()
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            refuse("side", self.side, f"one of {', '.join(map(repr, SIDES))}", 'Write Point(layer, side="in").')
+        if self.call is not None and self.call < -1:
+            refuse("call", self.call, "the number of a call, from 0, or -1 for the last")
+
+    def __getitem__(self, key: Any) -> Point:
+        return replace(self, path=(*self.path, key))
+
+    def __str__(self) -> str:
+        """The spelling that `Point.parse` reads."""
+        where = trees.spell(self.path)
+        if self.layer is None:
+            return self.side.upper() + where
+        name = self.layer if isinstance(self.layer, str) else type(self.layer).__name__
+        return name + ("" if self.call is None else f"@{self.call}") + (":in" if self.side == "in" else "") + where
+
+    @staticmethod
+    def parse(spec: Point | str | nn.Module) -> Point:
+        """A Point from any way to name one."""
+        if isinstance(spec, Point):
+            return spec
+        if isinstance(spec, nn.Module):
+            return Point(spec)
+        if not isinstance(spec, str):
+            refuse("wrt or of", spec, "a layer name, a module or a Point", 'For example "layer1.0:in".', BadType)
+        match = _SPELLING.fullmatch(spec)
+        if match is None:
+            refuse("wrt or of", repr(spec), 'a place like "layer1.0", "layer1.0:in", "cell@2" or "lstm[0]"')
+        keys = re.findall(r"\[([^\[\]]*)\]", match["path"])
+        path = tuple(ast.literal_eval(k) if re.fullmatch(r"-?\d+|'[^']*'|\"[^\"]*\"", k) else k for k in keys)
+        if match["name"].upper() in ("INPUT", "OUTPUT", "EMBEDDING") and match["side"] is None:
+            return Point(side=match["name"].lower(), path=path)
+        call = None if match["call"] is None else int(match["call"])
+        return Point(match["name"], match["side"] or "out", call, path)
+
+
+INPUT, OUTPUT, EMBEDDING = Point(side="input"), Point(side="output"), Point(side="embedding")
+
+
+def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Point, str]:
+    """The Point with its module found in `model`, and its spelling by name."""
+    point = Point.parse(spec)
+    if point.layer is None:
+        return point, str(point)
+    known = dict(model.named_modules()) if isinstance(model, nn.Module) else None
+    if isinstance(point.layer, nn.Module):
+        if known is None:
+            return point, str(point)
+        name = next((n for n, m in known.items() if m is point.layer), None)
+        if name is None:
+            refuse(argument, f"a {type(point.layer).__name__} that is not part of the model", "a layer of the model")
+        return point, str(replace(point, layer=name))
+    if known is None:
+        refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
+    if point.layer not in known:
+        refuse(argument, repr(point.layer), "the dotted name of a layer", nearest(point.layer, filter(None, known)))
+    return replace(point, layer=known[point.layer]), str(point)
+
+
+class Stop(BaseException):
+    """Leaves a forward pass early, when all that was asked for has been seen. No `except Exception` swallows it."""
+
+
+# Hooks are seen by every thread that runs the model: ours act only in the pass that set this variable.
+_current: ContextVar[object] = ContextVar("enodo_current_pass", default=None)
+
+
+@contextmanager
+def our_pass(token: object) -> Iterator[None]:
+    """Mark everything that runs inside (in this thread) as part of the pass `token`."""
+    reset = _current.set(token)
+    try:
+        yield
+    finally:
+        _current.reset(reset)
+
+
+def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, int], Any]) -> None:
+    """Until `stack` closes, each run of the layer in the pass `token` calls fn(value, number of the call).
+
+    The value is what lies at `point.side` and `point.path`; what `fn` returns takes its place.
+    """
+    calls = iter(range(1 << 62))
+    layer = point.layer
+    assert isinstance(layer, nn.Module)
+
+    def visit(value: Any) -> Any:
+        return trees.put(value, point.path, fn(part_of(value, point), next(calls)))
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if _current.get() is not token:
+            return None
+        if kwargs:
+            *args_, kwargs_ = visit((*args, kwargs)) if args else [visit(kwargs)]
+            return tuple(args_), kwargs_
+        return (visit(args[0]),) if len(args) == 1 else visit(args), kwargs
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return visit(output) if _current.get() is token else None
+
+    if point.side == "in":
+        stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+    else:
+        stack.callback(layer.register_forward_hook(after).remove)
+
+
+def part_of(value: Any, point: Point) -> Any:
+    """The part of a nested value that `point` selects."""
+    try:
+        return trees.get(value, point.path)
+    except (KeyError, IndexError, AttributeError, TypeError):
+        raise BadArgument(
+            "wrt or of", f"{point}, where the value is {describe(value)}", "a path that exists within the value"
+        ) from None

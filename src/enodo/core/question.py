@@ -1,0 +1,159 @@
+"""`Question`: why is `of` what it is at `inputs`, rather than at `baseline`, in terms of the values at `wrt`?
+
+Methods are functions of a Question. It offers two primitives, **see** (run, and observe the values at `wrt`) and **do**
+(run with `wrt` set to given values), in the forms that algorithms need, each streamed under the memory contract:
+
+* `q.x`, `q.x0`: the values at `wrt` for the inputs and for the baseline, leaves (B, ...);
+* `q.gradient()`: the values at `wrt` and the gradient of the score there;
+* `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
+* `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
+  a stream of points; for inputs that are token ids the points are their embedding vectors (`q.entry_x`).
+
+`points(i, j)` gives the points from i to j as Values with leaves (j - i, B, ...). Results come as (i, j, ...) with scores
+(k, B) and gradients (k, B, ...), or (k, T, B, ...) for T targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import targets, vjp
+from . import tree as trees
+from .asked import Asked, Points
+from .errors import NoPath, refuse
+from .places import Visit, Where
+from .points import locate
+from .values import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Question(Asked):
+    """A question about some rows of a batch; see the module's text."""
+
+    def gradient(self) -> tuple[Values, Values]:
+        """The values at `wrt` for the inputs, (B, ...), and the gradient of the score there, (B, ...) or (T, B, ...)."""
+        sight, output = self._at_inputs(grad=True)
+        scores = self._remember(sight, output)
+        return self.x, self._gradients(scores, sight.values, 1).map(lambda t: t[0])
+
+    def activation(self) -> Values:
+        """The values at `wrt` for the inputs, without a score: the pass is left once they have been seen."""
+        if self.wrt.late:
+            sight, _ = self._at_inputs(grad=self.create_graph, score=False)
+            self._check(sight)
+            self.memo.update(sight=sight, x=sight.values)
+        return self.x
+
+    def values(self, n: int, points: Points) -> Iterator[tuple[int, int, Tensor]]:
+        """Scores (k, B) or (k, T, B) with `wrt` set to points."""
+
+        def run(x: Values, k: int) -> Tensor:
+            visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
+            output = self._run(self.call.tile(k), [visit], grad=False)
+            return _by_point(self.score_of(output, k), k)
+
+        return self.stream(n, points, run)
+
+    def grads(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
+        """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points."""
+
+        def run(x: Values, k: int) -> Values:
+            visit = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
+            output = self._run(self.call.tile(k), [visit], grad=True)
+            return self._gradients(self.score_of(output, k), visit.sight.values, k)
+
+        return self.stream(n, points, run)
+
+    def seen(self, n: int, points: Points) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
+        """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space."""
+
+        def run(x: Values, k: int) -> tuple[Values, Values]:
+            sight, output = self.passed(x, k, grad=True)
+            at = sight.values
+            g = self._gradients(self.score_of(output, k), at, k)
+            at = at if self.create_graph else at.map(torch.Tensor.detach)
+            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g
+
+        return self.stream(n, points, run)
+
+    def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
+        """The values at `wrt`, with the inputs set to points of `entry_x`'s space."""
+        if self.wrt is self.entry:
+            return self.stream(n, points, lambda x, k: x)
+
+        def run(x: Values, k: int) -> Values:
+            sight, _ = self.passed(x, k)
+            return sight.values.map(lambda t: t.unflatten(0, (k, self.rows)))
+
+        return self.stream(n, points, run)
+
+    def flows(self, n: int, points: Points, through: Any, neuron: Any) -> Iterator[tuple[int, int, Values]]:
+        """Gradients at `wrt` of what reaches the score through a neuron, with `wrt` set to points.
+
+        df/dh_j dh_j/dx for the neurons h_j that `neuron`, spelt like a target, selects at the place `through`; several
+        of them lead with a dimension as several targets do. One score a row only.
+        """
+        point, name = locate(through, self.call.model, "through")
+        where = Where((point,), (name,))
+        pick = targets.selector(targets.prepare(neuron, self.rows), self.rows)
+        if self.many:
+            refuse("target", f"{len(self.scores)} targets", "a single target, when the question is about neurons")
+
+        def run(x: Values, k: int) -> Values:
+            put = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
+            mid = Visit(where, None, True, self.create_graph, None)
+            output = self._run(self.call.tile(k), [put, mid], grad=True)
+            mid.sight.check()
+            with torch.enable_grad():
+                h, scores = mid.sight.values, self.score_of(output, k)
+                ones = [torch.ones_like(scores)]
+                down = vjp.pulled([scores], h, ones, 0, self.create_graph, {"retain_graph": True, **self.grad_options})
+                which = h.map(lambda t: t.detach().requires_grad_())
+                chosen = pick(mid.sight.forms[0].fill(which.leaves), k)
+            parallel = self.budget.parallel_targets(k * self.rows)
+            mask = vjp.gradients(chosen, which, parallel, False, {})
+            met = [(t, d * m) for t, d, m in zip(h.leaves, down, mask, strict=True) if d is not None and m is not None]
+            ends, cotangents = [t for t, _ in met], [c for _, c in met]
+            at = put.sight.values
+            found = vjp.pulled(ends, at, cotangents, parallel * (chosen.ndim - 1), self.create_graph, self.grad_options)
+            return self._by_point(found, at, k, chosen.shape[:-1])
+
+        return self.stream(n, points, run)
+
+    def _gradients(self, scores: Tensor, x: Values, k: int) -> Values:
+        """The gradients at k points of every row: (k, B, ...), or (k, T, B, ...)."""
+        parallel = self.budget.parallel_targets(scores.shape[-1])
+        found = vjp.gradients(scores, x, parallel, self.create_graph, self.grad_options)
+        return self._by_point(found, x, k, scores.shape[:-1])
+
+    def _by_point(self, found: list[Tensor | None], x: Values, k: int, lead: torch.Size) -> Values:
+        pairs = zip(x.leaves, self._used(found), strict=True)
+        whole = Values(t.new_zeros(*lead, *t.shape) if g is None else g for t, g in pairs)
+        if not lead:
+            return whole.map(lambda t: t.unflatten(0, (k, self.rows)))
+        return whole.map(lambda t: t.unflatten(1, (k, self.rows)).movedim(0, 1))
+
+    def _used(self, found: list[Tensor | None]) -> list[Tensor | None]:
+        """Gradients as they were found; none at all is refused, a missing one is noted."""
+        unused = [name for name, g in zip(self._leaf_names(), found, strict=True) if g is None]
+        if len(unused) == len(found):
+            given = f"{', '.join(self.wrt.names)}, from which no gradient reaches the score"
+            raise NoPath("wrt", given, "a place with a differentiable path to the score", vjp.REMEDY)
+        for name in unused:
+            self.log.note(f"The score does not use {name}: its attribution is zero.")
+        return found
+
+    def _leaf_names(self) -> list[str]:
+        names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]
+        return names + ["inputs" + trees.spell(self.wrt.ids[k.leaf]) for k in self.sight.lookups]
+
+
+def _by_point(scores: Tensor, k: int) -> Tensor:
+    """(k * B) -> (k, B); (T, k * B) -> (k, T, B)."""
+    scores = scores.detach()
+    return scores.unflatten(-1, (k, -1)) if scores.ndim == 1 else scores.unflatten(-1, (k, -1)).movedim(1, 0)

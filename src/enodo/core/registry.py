@@ -1,0 +1,105 @@
+"""Methods by name: each is a function of a Question, described by a Card that the command line, the docs and the tests read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .errors import BadType, nearest, refuse
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a method is, in a form that people and programs read."""
+
+    name: str
+    fn: Callable[..., Any]
+    title: str = ""
+    paper: str = ""
+    when: str = ""  # when to use it, in one or two sentences for a practitioner
+    needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
+    claims: frozenset[str] = frozenset()  # of: completeness
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the method's docstring."""
+        return (inspect.getdoc(self.fn) or "").split("\n", 1)[0]
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The method's own options: its keyword parameters, with defaults."""
+        parameters = list(inspect.signature(self.fn).parameters.values())
+        return {p.name: p for p in parameters[1:] if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+    @property
+    def open(self) -> bool:
+        """Whether the method passes unknown options on to a method inside it."""
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(self.fn).parameters.values())
+
+
+_cards: dict[str, Card] = {}
+
+
+def method(
+    name: str,
+    *,
+    title: str = "",
+    paper: str = "",
+    when: str = "",
+    needs: str = "gradient score",
+    claims: str = "",
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Method], Method]:
+    """Register a function `Question -> Values` as a method; see `Card` for the fields (`needs`, `claims`: words)."""
+
+    def register(fn: Method) -> Method:
+        card = Card(
+            name,
+            fn,
+            title or name.replace("_", " "),
+            paper,
+            when,
+            frozenset(needs.split()),
+            frozenset(claims.split()),
+            aliases,
+        )
+        for known in (name, *aliases):
+            if known in _cards and _cards[known].fn.__qualname__ != fn.__qualname__:
+                refuse("name", repr(known), "a name that no other method has")
+            _cards[known] = card
+        return fn
+
+    return register
+
+
+def methods() -> dict[str, Card]:
+    """Every registered method by its name."""
+    return {card.name: card for card in _cards.values()}
+
+
+def card_of(spec: str | Callable[..., Any]) -> Card:
+    """The Card of a method given by name or as a function (registered or not)."""
+    if isinstance(spec, str):
+        found = _cards.get(spec) or _cards.get(spec.replace("-", "_").lower())
+        if found is None:
+            refuse("method", repr(spec), "the name of a method, or a function of a Question", nearest(spec, _cards))
+        return found
+    if not callable(spec):
+        refuse("method", spec, "the name of a method, or a function of a Question", kind=BadType)
+    known = next((c for c in _cards.values() if c.fn is spec), None)
+    return known or Card(
+        getattr(spec, "__name__", type(spec).__name__), spec, needs=frozenset({"gradient", "score", "baseline"})
+    )
+
+
+def check_options(card: Card, options: dict[str, Any]) -> None:
+    """Refuse options that the method does not have."""
+    for name in options:
+        if name not in card.options and not card.open:
+            known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
+            refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)

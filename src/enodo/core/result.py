@@ -1,0 +1,167 @@
+"""`Attribution`: an answer, in the structure of what was asked about, with the evidence a reader needs to trust it."""
+
+from __future__ import annotations
+
+import operator
+import platform
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import version
+from . import tree as trees
+from .errors import BadType, describe, refuse
+
+
+@dataclass(eq=False, repr=False)
+class Attribution:
+    """How much each value contributes to a score; B rows, T targets if several were asked about.
+
+    Where there is a single tensor it can be used as one: `a.sum()`, `a + b`, `a[0]`, `torch.allclose(a, t)`,
+    `np.asarray(a)`. A nested answer is indexed like the inputs: `a["input_ids"]`.
+    """
+
+    values: Any  # like the inputs, or the value at `wrt`; leaves (B, ...), or (T, B, ...) for several targets
+    method: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    scores: Tensor | None = None  # f(x): (B,) or (T, B)
+    baseline_scores: Tensor | None = None  # f(x0), where the method compares with a baseline
+    delta: Tensor | None = (
+        None  # completeness gap: sum of the attribution - (f(x) - f(x0)), where completeness is claimed
+    )
+    stderr: Any = None  # standard error, like `values`, where the method samples
+    error: Tensor | None = None  # (B,) or (T, B): relative change at the last refinement, where `tol` was given
+    target: Any = None
+    wrt: str = "INPUT"
+    of: str = "OUTPUT"
+    seed: int | None = None  # where the method samples
+    model: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    rows: int = 0  # rows forwarded through the model
+    batch_size: int | None = None  # the most rows a pass was allowed in the end
+    notes: list[str] = field(default_factory=list)
+    tokens: list[list[str]] | None = None  # labels for display, set by whoever knows them: tokens of each row,
+    feature_names: list[str] | None = None  # names of columns,
+    class_names: list[str] | None = None  # names of the model's outputs
+
+    @property
+    def tensor(self) -> Tensor:
+        """The answer as one tensor."""
+        found = [t for _, t in trees.leaves(self.values) if isinstance(t, Tensor)]
+        if len(found) != 1:
+            refuse(
+                "attribution",
+                f"an answer of {len(found)} tensors: {describe(self.values)}",
+                "one tensor",
+                "Index it first.",
+            )
+        return found[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.values[key]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.tensor.detach().cpu().numpy()
+        return np.array(array, dtype=dtype, copy=True) if copy else np.asarray(array, dtype=dtype)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def plain(v: Any) -> Any:
+            if isinstance(v, (tuple, list)):
+                return type(v)(map(plain, v))
+            return v.tensor if isinstance(v, Attribution) else v
+
+        return func(*plain(args), **{k: plain(v) for k, v in (kwargs or {}).items()})
+
+    def __getattr__(self, name: str) -> Any:
+        """Attributes of the single tensor: shape, dtype, sum(), abs() ..."""
+        if name.startswith("_") or not hasattr(Tensor, name):
+            raise AttributeError(f"Attribution has no attribute {name!r}")
+        return getattr(self.tensor, name)
+
+    def __repr__(self) -> str:
+        gap = "" if self.delta is None else f", completeness gap {self.delta.abs().max().item():.3g}"
+        return (
+            f"Attribution({self.method} of {self.of} with respect to {self.wrt}: {describe(self.values)}{gap}, "
+            f"{self.rows} rows in {self.seconds:.2f} s)"
+        )
+
+    def detach(self) -> Attribution:
+        """The answer without its graph."""
+        return replace(self, values=trees.map_tree(lambda t: t.detach() if isinstance(t, Tensor) else t, self.values))
+
+    def save(self, path: str | Path) -> None:
+        """Write the answer and its evidence to a safetensors file; see `load`."""
+        from .storage import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Attribution:
+        """Read what `save` wrote. Structures come back as dicts, tuples and lists; a damaged file is refused."""
+        from .storage import load
+
+        return load(path)
+
+    def to_dataframe(self) -> Any:
+        """One line a value: row, target where there are several, place, position and attribution (needs pandas)."""
+        from .storage import table
+
+        return table(self)
+
+    def plot(self, **options: Any) -> Any:
+        """A matplotlib Figure that suits the data; see `enodo.show` (needs the extra `show`)."""
+        from ..show import plot  # the one upward import, made when a reader asks for a picture
+
+        return plot(self, **options)
+
+    def to_html(self, **options: Any) -> str:
+        """A self-contained HTML fragment; see `enodo.show`."""
+        from ..show import to_html
+
+        return to_html(self, **options)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+def _delegate(name: str) -> Any:
+    def method(self: Attribution, *others: Any) -> Any:
+        plain = [o.tensor if isinstance(o, Attribution) else o for o in others]
+        return getattr(operator, name)(self.tensor, *plain)
+
+    return method
+
+
+def _reflected(name: str) -> Any:
+    return lambda self, other: getattr(operator, name)(other, self.tensor)
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge"):
+    setattr(Attribution, f"__{_name}__", _delegate(_name))
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(Attribution, f"__r{_name}__", _reflected(_name))
+for _name in ("neg", "abs"):
+    setattr(Attribution, f"__{_name}__", _delegate(_name))
+
+
+def provenance(model: Any) -> dict[str, Any]:
+    """Which model, and with which software."""
+    name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
+    return {"model": name, "versions": dict(_VERSIONS)}
+
+
+_VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
+TENSORS = ("scores", "baseline_scores", "delta", "error")
+TREES = ("values", "stderr")
+PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES))
+
+__all__ = ["Attribution", "BadType", "provenance"]

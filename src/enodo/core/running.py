@@ -1,0 +1,153 @@
+"""One forward pass: the model called as its user calls it, watched at some places, and left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import tree as trees
+from .errors import refuse
+from .places import Visit
+from .points import Point, Stop, on_layer, our_pass, part_of
+from .watch import Watch
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A model with what it is called on: `inputs` are rows to explain, `args` and `kwargs` go along."""
+
+    model: Callable[..., Any]
+    inputs: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    rows: int
+
+    def __call__(self, inputs: Any) -> Any:
+        """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+        if isinstance(inputs, Mapping):
+            return self.model(*self.args, **inputs, **self.kwargs)
+        if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
+            return self.model(*inputs, *self.args, **self.kwargs)
+        return self.model(inputs, *self.args, **self.kwargs)
+
+    def each(self, fn: Callable[[Tensor], Tensor], rows: int) -> Call:
+        """The call with `fn` applied to every tensor that has one entry a row; all else passes untouched."""
+
+        def batched(t: Any) -> Any:
+            return fn(t) if isinstance(t, Tensor) and t.ndim and len(t) == self.rows else t
+
+        inputs, args, kwargs = (trees.map_tree(batched, part) for part in (self.inputs, self.args, dict(self.kwargs)))
+        return Call(self.model, inputs, args, kwargs, rows)
+
+    def tile(self, k: int) -> Call:
+        """The call with its rows repeated k times, point by point: (k * B, ...)."""
+        return self if k == 1 else self.each(lambda t: stack(t, k), k * self.rows)
+
+    def take(self, index: Tensor) -> Call:
+        """The call on some of the rows."""
+        return self.each(lambda t: t[index.to(t.device)], len(index))
+
+
+def stack(t: Tensor, k: int) -> Tensor:
+    """(B, ...) -> (k * B, ...)."""
+    return t.expand(k, *t.shape).flatten(0, 1)
+
+
+def eager(model: Any) -> Any:
+    """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
+    for name in ("_orig_mod", "_torchdynamo_orig_callable"):
+        inner = getattr(model, name, None)
+        if inner is not None:
+            return eager(inner)
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return eager(model.module)
+    return model
+
+
+def forward(
+    call: Call,
+    of: Point,
+    visits: Sequence[Visit],
+    *,
+    grad: bool,
+    keep: bool = False,
+    constants: dict[int, tuple[Tensor, Tensor]] | None = None,
+    measure: bool = False,
+    score: bool = True,
+) -> tuple[Any, dict[int, int]]:
+    """Run the model once; the value at `of` (None if `score` is not asked for) and the tensors held (storage: bytes).
+
+    With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
+    visited, and parameters are constants.
+    """
+    token = object()
+    seen: list[Any] = []
+    leave = not score and bool(visits) and all(v.where.late for v in visits)
+    with ExitStack() as context:
+        context.enter_context(torch.set_grad_enabled(grad))
+        context.enter_context(_as_found(call.model))
+        if hasattr(torch.compiler, "set_stance") and _compiled_parts(call.model):
+            context.enter_context(torch.compiler.set_stance("force_eager"))
+        inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
+        for visit in visits:
+            inputs = visit.inputs(inputs)
+            visit.attach(context, token, leave)
+        if of.layer is not None:
+            on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
+        tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
+        watch = context.enter_context(Watch(None if keep else constants, tracker, measure))
+        context.enter_context(our_pass(token))
+        try:
+            output = call(inputs)
+        except Stop:
+            output = None
+    if score and of.layer is not None:
+        if not seen:
+            refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
+        return seen[-1], watch.held or {}
+    return (part_of(output, of) if score else None), watch.held or {}
+
+
+def _own(t: Tensor, keep: bool) -> Tensor:
+    """A copy that in-place code in the model may change; connected to the caller's graph only on request."""
+    return t.clone() if keep else t.detach().clone()
+
+
+def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
+    def capture(value: Any, call: int) -> Any:
+        if of.call is None or of.call in (-1, call):
+            # in-place code that follows must not change what was captured
+            seen[:] = [trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, value)]
+            if leave:
+                raise Stop
+        return value
+
+    return capture
+
+
+def _compiled_parts(model: Any) -> bool:
+    """Whether a layer was compiled in place, so that its operations could not be seen."""
+    return isinstance(model, nn.Module) and any(
+        m._compiled_call_impl is not None or hasattr(m, "_orig_mod") for m in model.modules()
+    )
+
+
+@contextmanager
+def _as_found(model: Any) -> Iterator[None]:
+    """A model in train mode changes buffers (batch statistics) and draws random numbers: put both back afterwards."""
+    if not (isinstance(model, nn.Module) and model.training):
+        yield
+        return
+    kept = [(b, b.detach().clone()) for b in model.buffers()]
+    try:
+        with torch.random.fork_rng(enabled=True):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)

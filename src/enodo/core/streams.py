@@ -1,0 +1,41 @@
+"""Random numbers for sampling methods: each row of the batch draws from a stream of its own, fixed by (seed, row).
+
+So a row's answer depends neither on its batch mates nor on how the work is cut into passes, and torch's global
+generator is neither read nor moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .values import Values
+
+
+class Streams:
+    """One generator for each row; `keys` name the rows: their number in the batch, and of which copy of it."""
+
+    def __init__(self, seed: int, keys: Sequence[tuple[int, ...]]) -> None:
+        self.generators = []
+        for key in keys:
+            state = np.random.SeedSequence((seed, *key)).generate_state(1)
+            self.generators.append(torch.Generator().manual_seed(int(state[0])))
+
+    def normal(self, like: Values) -> Values:
+        """Standard normal numbers in the shapes (B, ...), dtypes and devices of `like`."""
+        return like.map(self._normal)
+
+    def _normal(self, t: Tensor) -> Tensor:
+        dtype = t.dtype if t.dtype == torch.float64 else torch.float32
+        return torch.stack([torch.randn(t.shape[1:], generator=g, dtype=dtype) for g in self.generators]).to(t)
+
+    def uniform(self) -> Tensor:
+        """One number in [0, 1) a row, (B,), float64."""
+        return torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
+
+    def integers(self, high: int) -> Tensor:
+        """One integer in [0, high) a row, (B,)."""
+        return torch.stack([torch.randint(high, (), generator=g) for g in self.generators])

@@ -1,0 +1,285 @@
+"""`Target`: which number of the model's output is explained.
+
+| target | score of a row, for an output y of shape (B, ...) |
+|---|---|
+| None | y itself, of shape (B,) or (B, 1) |
+| int i | y[b, i] |
+| tuple (i, j) | y[b, i, j]; slices select a box, summed: (3, slice(0, 9), slice(0, 9)) |
+| list of ints, tensor (B,) | y[b, t[b]], one index a row; a list of tuples, or a tensor (B, d), indexes d dimensions |
+| bool tensor | the sum of y where it is true; its shape is that of one row, or of y |
+| "predicted" | the largest y[b, :] (class dimension 1; per position it is ambiguous and refused) |
+| callable | target(output) of shape (B,), or (B, T) for several; it is given the raw output of the model |
+| "all" | every y[:, i], T at once |
+| Each([...]) | several of the above at once |
+
+Several targets share the forward passes; results then have a leading dimension T, equal to a loop over the targets.
+Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import tree as trees
+from .errors import BadType, describe, refuse
+
+
+@dataclass(frozen=True)
+class Each:
+    """Several targets explained in one call: `Each([0, 3, "predicted"])`."""
+
+    targets: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A region of dense outputs; `where` is for one row's output, or for all rows, of which `rows` are meant."""
+
+    where: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A target made ready: output -> score (B,), or (T, B) where `many`."""
+
+    spec: Any
+    rows: int
+    pick: Callable[[Any, int], Tensor]
+    many: bool = False
+
+    def __call__(self, output: Any, tiles: int = 1) -> Tensor:
+        """The scores of an output whose rows are the question's, repeated `tiles` times."""
+        score = self.pick(output, tiles)
+        rows = self.rows * tiles
+        if score.shape[-1:] != (rows,) and score.numel() != rows:
+            refuse(
+                "target",
+                f"{describe(self.spec)}, which selects shape {tuple(score.shape)}",
+                f"one score for each of {rows} rows",
+            )
+        return score if self.many else score.reshape(rows)
+
+
+def tensor_of(output: Any) -> Tensor:
+    """The tensor that holds the scores in a possibly nested output."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        logits: Tensor = output["logits"]
+        return logits
+    found = [(p, leaf) for p, leaf in trees.leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    if len(found) == 1:
+        return found[0][1]
+    where = ", ".join("output" + trees.spell(p) for p, _ in found[:6])
+    refuse(
+        "target",
+        f"an output with {len(found)} floating-point tensors ({where})"
+        if found
+        else f"an output without any: {describe(output)}",
+        "one tensor to take the score from",
+        "Give a callable, for example target=lambda out: out[0][:, 1].",
+    )
+
+
+def prepare(target: Any, rows: int) -> Any:
+    """Any spelling of a target, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask or an Each."""
+    if isinstance(target, Each):
+        if not target.targets:
+            refuse("target", "Each([])", "at least one target")
+        return Each([prepare(t, rows) for t in target.targets])
+    if isinstance(target, str):
+        if target not in ("all", "predicted"):
+            refuse("target", repr(target), '"predicted" or "all", an index, a mask or a callable')
+        return target
+    if isinstance(target, Tensor) and target.dtype == torch.bool:
+        return Mask(target, torch.arange(rows))
+    return target if callable(target) else _index(target, rows)
+
+
+def selector(target: Any, rows: int) -> Selector:
+    """The Selector for a prepared target."""
+    if isinstance(target, Each):
+        parts = [selector(t, rows) for t in target.targets]
+        return Selector(target, rows, lambda y, k: torch.cat([p(y, k).reshape(-1, rows * k) for p in parts]), True)
+    if isinstance(target, Mask):
+        return Selector(target, rows, lambda y, k: _masked(tensor_of(y), target, k))
+    if isinstance(target, str) and target == "all":
+        return Selector(target, rows, lambda y, k: _columns(tensor_of(y)), True)
+    if isinstance(target, str):
+        return Selector(target, rows, lambda y, k: _largest(tensor_of(y)))
+    if callable(target):
+        return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
+    return Selector(target, rows, lambda y, k: _indexed(tensor_of(y), target, k))
+
+
+def settle(target: Any, output: Any) -> Any:
+    """`target` with "predicted" replaced by the classes predicted in this output, one a row."""
+    if isinstance(target, str) and target == "predicted":
+        y = tensor_of(output)
+        _largest(y)
+        return None if y.ndim < 2 else y.argmax(1).reshape(len(y), 1)
+    if isinstance(target, Each):
+        return Each([settle(t, output) for t in target.targets])
+    return target
+
+
+def unsettled(target: Any) -> bool:
+    """Whether the target depends on the output at the inputs."""
+    if isinstance(target, Each):
+        return any(map(unsettled, target.targets))
+    return isinstance(target, str) and target == "predicted"
+
+
+def take(target: Any, index: Tensor) -> Any:
+    """The prepared target of some of the rows."""
+    if isinstance(target, Each):
+        return Each([take(t, index) for t in target.targets])
+    if isinstance(target, Mask):
+        return Mask(target.where, target.rows[index])
+    return target[index] if isinstance(target, Tensor) else target
+
+
+def _index(target: Any, rows: int) -> Any:
+    """A tuple of ints and slices (the same for every row), a LongTensor (rows, d), or None."""
+    if target is None or (isinstance(target, tuple) and all(isinstance(i, slice) or _is_int(i) for i in target)):
+        return target or None
+    if _is_int(target):
+        return (int(target),)
+    if isinstance(target, (list, Tensor)) or hasattr(target, "__array__"):
+        try:
+            index = torch.as_tensor(target)
+        except (TypeError, ValueError, RuntimeError):
+            refuse("target", target, "one int or tuple of ints a row", kind=BadType)
+        if index.is_floating_point() or index.dtype == torch.bool:
+            refuse("target", target, "integer indices", "Write target.long() for class numbers.", BadType)
+        if index.numel() == 1:
+            return (int(index),)
+        if index.ndim > 2 or len(index) != rows:
+            refuse("target", target, f"one index for each of the {rows} rows, or a single one")
+        return index.long().reshape(rows, -1)
+    refuse("target", target, "None, an int, a tuple, a list, a tensor, a name or a callable", kind=BadType)
+
+
+def _is_int(value: Any) -> bool:
+    return not isinstance(value, bool) and (
+        isinstance(value, int) or (hasattr(value, "__index__") and not isinstance(value, Tensor))
+    )
+
+
+def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
+    if index is None:
+        if y.ndim and y.numel() != len(y):
+            refuse(
+                "target",
+                f"None with an output of shape {tuple(y.shape)}",
+                "a target that selects one score a row",
+                'Give target=0, target="predicted" or a callable.',
+            )
+        return y
+    if isinstance(index, tuple):
+        _check(
+            y,
+            len(index),
+            [i for i in index if not isinstance(i, slice)],
+            [d + 1 for d, i in enumerate(index) if not isinstance(i, slice)],
+        )
+        picked = y[(slice(None), *index)]
+        boxed = any(isinstance(i, slice) for i in index)
+        if picked.ndim > 1 and not boxed and picked.numel() != len(picked):
+            refuse(
+                "target",
+                f"{index}, which leaves shape {tuple(picked.shape)}",
+                f"an index for each of the {y.ndim - 1} dimensions after the batch",
+                "Add indices, or slices for a box.",
+            )
+        return picked.flatten(1).sum(1) if boxed and picked.ndim > 1 else picked
+    index = index.to(y.device)
+    _check(y, index.shape[1], [index.min(), index.max()] if index.shape[1] == 1 else [], [1, 1])
+    index = index.repeat(tiles, 1)
+    picked = y[(torch.arange(len(y), device=y.device), *index.unbind(1))]
+    if picked.ndim > 1 and picked.numel() != len(picked):
+        refuse(
+            "target",
+            f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}",
+            f"{y.ndim - 1} indices a row",
+            "Give a list of tuples.",
+        )
+    return picked
+
+
+def _check(y: Tensor, depth: int, entries: Sequence[Any], dims: Sequence[int]) -> None:
+    if y.ndim - 1 < depth:
+        refuse(
+            "target",
+            f"an index into {depth} dimensions with an output of shape {tuple(y.shape)}",
+            f"at most {max(y.ndim - 1, 0)} after the batch",
+            "Leave target=None for a model with one score a row.",
+        )
+    for i, dim in zip(entries, dims, strict=True):
+        if not -y.shape[dim] <= int(i) < y.shape[dim]:
+            refuse(
+                "target",
+                f"index {int(i)} for dimension {dim} of an output of shape {tuple(y.shape)}",
+                f"an index from 0 to {y.shape[dim] - 1}",
+            )
+
+
+def _columns(y: Tensor) -> Tensor:
+    if y.ndim > 2:
+        refuse(
+            "target",
+            f'"all" with an output of shape {tuple(y.shape)}',
+            "an output of shape (B, T)",
+            "Give Each([...]) or a callable.",
+        )
+    return y.reshape(len(y), -1).T
+
+
+def _largest(y: Tensor) -> Tensor:
+    if y.ndim == 1 or (y.ndim > 1 and y.numel() == len(y)):
+        return y
+    if y.ndim != 2:
+        refuse(
+            "target",
+            f'"predicted" with an output of shape {tuple(y.shape)}',
+            "class scores of shape (B, C)",
+            "Give a tuple, a mask or a callable for dense outputs.",
+        )
+    return y.amax(1)
+
+
+def _masked(y: Tensor, mask: Mask, tiles: int) -> Tensor:
+    where = mask.where.to(y.device)
+    if where.ndim == y.ndim and len(where) > 1:
+        where = where[mask.rows.to(y.device)].repeat(tiles, *[1] * (where.ndim - 1))
+    try:
+        return torch.where(where, y, 0).reshape(len(y), -1).sum(1)
+    except (RuntimeError, IndexError):
+        given = f"a mask of shape {tuple(mask.where.shape)} for an output of shape {tuple(y.shape)}"
+        refuse("target", given, "a mask over one row's output, or over all rows")
+
+
+def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
+    score = fn(output)
+    if not isinstance(score, Tensor):
+        refuse(
+            "target",
+            f"a callable that returned {describe(score)}",
+            f"a tensor of shape ({rows},) or ({rows}, T)",
+            kind=BadType,
+        )
+    if score.ndim == 2 and len(score) == rows and score.shape[1] != 1:
+        return score.T
+    if score.numel() != rows:
+        refuse(
+            "target",
+            f"a callable that returned shape {tuple(score.shape)}",
+            f"({rows},), one score a row, or ({rows}, T)",
+        )
+    return score.reshape(rows)

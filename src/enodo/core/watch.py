@@ -1,0 +1,235 @@
+"""`Watch`: sees every torch call of one forward pass.
+
+It gives parameters to the calls as constants, so that a pass keeps no activations for parameter gradients that nobody
+asked for (the model itself is not touched: another thread may be training it); it counts what a pass holds; and it finds
+the lookups that integer inputs reach, by following those tensors through views, slices, copies and offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .errors import refuse
+
+# Calls that move or copy the entries of an integer tensor: applied to the entries' positions, they tell where each went.
+_MOVES = frozenset(
+    "view reshape flatten unflatten squeeze unsqueeze transpose permute t T mT movedim swapaxes contiguous clone detach"
+    " expand expand_as repeat repeat_interleave tile __getitem__ index_select select narrow split tensor_split chunk unbind"
+    " flip roll cat stack gather take_along_dim view_as reshape_as".split()
+)
+# Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
+_ELEMENTWISE = frozenset(
+    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide cpu cuda"
+    " nan_to_num bitwise_and".split()
+)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where the rows of an embedding lookup came from: entry (b, ...) of the looked-up vectors is that of `positions`."""
+
+    leaf: int  # which integer input
+    positions: Tensor  # (B, ...) flat positions within a row of that input; -1 where the model put in a constant
+    dim: int  # the dimension of the index tensor that counts the rows
+    flat: bool  # whether rows and positions were one dimension
+
+    def rows_first(self, vectors: Tensor) -> Tensor:
+        """Looked-up vectors with the batch dimension first."""
+        if self.flat:
+            return vectors.reshape(len(self.positions), -1, *vectors.shape[1:])
+        return vectors.movedim(self.dim, 0)
+
+    def restore(self, vectors: Tensor) -> Tensor:
+        """The inverse of `rows_first`."""
+        return vectors.flatten(0, 1) if self.flat else vectors.movedim(0, self.dim)
+
+    def per_token(self, vectors: Tensor, lead: int, shape: torch.Size) -> Tensor:
+        """Sums over the vector dimension, laid out like the input (*lead, B, *shape); tokens met twice add up."""
+        rows = vectors.shape[lead]
+        positions = self.positions[:rows].reshape(rows, -1).to(vectors.device)
+        scores = vectors.reshape(*vectors.shape[: lead + self.positions.ndim], -1).sum(-1)
+        scores = scores.reshape(*vectors.shape[: lead + 1], -1)
+        scores = torch.where(positions >= 0, scores, 0)
+        out = scores.new_zeros(*scores.shape[: lead + 1], shape.numel())
+        return out.scatter_add(-1, positions.clamp(min=0).expand_as(scores), scores).unflatten(-1, shape)
+
+
+class Tracker:
+    """Follows the integer inputs of one pass to the lookups they reach; `tap` sees and may replace what is looked up."""
+
+    def __init__(self, rows: int, ids: Sequence[Tensor], tap: Callable[[Lookup, Tensor], Tensor]) -> None:
+        self.rows, self.tap = rows, tap
+        self.known: dict[int, tuple[Tensor, int, Tensor]] = {}  # id -> the tensor (kept alive), its input, positions
+        for leaf, t in enumerate(ids):
+            self.known[id(t)] = (t, leaf, torch.arange(t.numel(), device=t.device).view(t.shape))
+
+    def after(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], out: Any) -> Any:
+        """`out`, or what takes its place; called after each torch call that has an integer input among its arguments."""
+        name = getattr(func, "__name__", "").strip("_")
+        name = "__getitem__" if name == "getitem" else name.removesuffix("_")
+        if name == "get":  # a property such as x.T
+            name = getattr(getattr(func, "__self__", None), "__name__", "")
+        looked_up = self._index_of_lookup(func, name, args, kwargs)
+        if looked_up is not None:
+            _, leaf, origin = self.known[id(looked_up)]
+            found = self._lookup(leaf, origin, looked_up)
+            return found.restore(self.tap(found, found.rows_first(out)))
+        if name in _MOVES:
+            self._learn(out, func(*self._origins(args), **kwargs), self._leaf(args))
+        elif (
+            name in _ELEMENTWISE
+            and isinstance(out, Tensor)
+            and not (out.is_floating_point() or out.dtype == torch.bool)
+        ):
+            self._learn(out, self._origin(args).expand(out.shape), self._leaf(args))
+        return out
+
+    def touches(self, args: Any) -> bool:
+        """Whether a followed tensor is among the arguments."""
+        return any(id(a) in self.known or (isinstance(a, (tuple, list)) and self.touches(a)) for a in args)
+
+    def _index_of_lookup(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
+        if func is F.embedding:
+            index = args[0] if args else kwargs.get("input")
+        elif func is torch.embedding or (name == "__getitem__" and id(args[0]) not in self.known and isinstance(args[1], Tensor)):
+            index = args[1]
+        elif name == "index_select" and id(args[0]) not in self.known:
+            index = args[2] if len(args) > 2 else kwargs.get("index")
+        else:
+            return None
+        return index if id(index) in self.known else None
+
+    def _lookup(self, leaf: int, origin: Tensor, index: Tensor) -> Lookup:
+        per_row = next(t for t, number, _ in self.known.values() if number == leaf).numel() // self.rows
+        row = torch.where(origin >= 0, origin // per_row, -1)
+        position = torch.where(origin >= 0, origin % per_row, -1)
+        for dim in range(origin.ndim):
+            r = row.movedim(dim, 0)
+            if len(r) == self.rows and self._in_order(r):
+                return Lookup(leaf, position.movedim(dim, 0), dim, False)
+        if origin.ndim == 1 and len(origin) % self.rows == 0 and self._in_order(row.view(self.rows, -1)):
+            return Lookup(leaf, position.view(self.rows, -1), 0, True)
+        refuse(
+            "inputs",
+            f"token ids that are looked up in an order (index shape {tuple(index.shape)}) that mixes the rows",
+            "a lookup whose first dimensions are those of the ids",
+            "Explain the embedding layer's output instead: wrt=<name of the layer>.",
+        )
+
+    def _in_order(self, row: Tensor) -> bool:
+        expected = torch.arange(self.rows, device=row.device).view(-1, *[1] * (row.ndim - 1))
+        return bool(((row == expected) | (row == -1)).all())
+
+    def _learn(self, out: Any, origin: Any, leaf: int) -> None:
+        if isinstance(out, Tensor):
+            self.known[id(out)] = (out, leaf, origin)
+        elif isinstance(out, (tuple, list)):
+            for o, p in zip(out, origin, strict=True):
+                self._learn(o, p, leaf)
+
+    def _origins(self, args: Any) -> list[Any]:
+        """The arguments with followed tensors replaced by their positions; constants joined to them get -1."""
+        tail = [a if not isinstance(a, (tuple, list)) or not self.touches(a) else self._joined(a) for a in args]
+        return [self.known[id(a)][2] if id(a) in self.known else a for a in tail]
+
+    def _joined(self, tensors: Any) -> list[Any]:
+        return [
+            self.known[id(t)][2] if id(t) in self.known else torch.full_like(t, -1, dtype=torch.long) for t in tensors
+        ]
+
+    def _first(self, args: Any) -> Any:
+        for a in args:
+            if id(a) in self.known:
+                return self.known[id(a)]
+            found = self._first(a) if isinstance(a, (tuple, list)) else None
+            if found is not None:
+                return found
+        return None
+
+    def _origin(self, args: Any) -> Tensor:
+        origin: Tensor = self._first(args)[2]
+        return origin
+
+    def _leaf(self, args: Any) -> int:
+        leaf: int = self._first(args)[1]
+        return leaf
+
+
+class Watch(TorchFunctionMode):
+    """The mode under which every forward pass runs."""
+
+    def __init__(
+        self, constants: dict[int, tuple[Tensor, Tensor]] | None, tracker: Tracker | None, measure: bool
+    ) -> None:
+        super().__init__()
+        self.constants = constants
+        self.tracker = tracker
+        self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.constants is not None:
+            args = [self._constant(a) for a in args]
+            if kwargs:
+                kwargs = {k: self._constant(v) for k, v in kwargs.items()}
+        tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
+        if tracked and func is F.embedding_bag:
+            with self:
+                return _open_bag(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if self.held is not None and isinstance(out, Tensor) and out.requires_grad:
+            storage = out.untyped_storage()
+            self.held[storage.data_ptr()] = storage.nbytes()
+        if tracked and self.tracker is not None:
+            out = self.tracker.after(func, args, kwargs, out)
+        return out
+
+    def _constant(self, a: Any) -> Any:
+        if issubclass(type(a), nn.Parameter):
+            if not a.requires_grad and not a.is_inference():
+                return a
+            kept = self.constants.get(id(a)) if self.constants is not None else None
+            if kept is None or kept[0] is not a:
+                kept = (a, a.clone() if a.is_inference() else a.detach())
+                self.constants[id(a)] = kept  # type: ignore[index]
+            return kept[1]
+        if isinstance(a, (list, tuple)) and a and any(issubclass(type(t), nn.Parameter) for t in a):
+            return type(a)([self._constant(t) for t in a])
+        return a
+
+
+def _open_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """`embedding_bag` of bags (B, n) as a lookup and a reduction, so that each token is seen."""
+    if input.ndim != 2 or offsets is not None:
+        refuse(
+            "inputs",
+            "token ids in one dimension with offsets",
+            "bags of equal length, ids of shape (B, n)",
+            "Pad them.",
+        )
+    vectors = F.embedding(input, weight, None, max_norm, norm_type)  # (B, n, D)
+    real = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
+    if mode == "max":
+        return vectors.masked_fill(~real[..., None], float("-inf")).amax(1)
+    weights = real.to(vectors.dtype) if per_sample_weights is None else per_sample_weights * real
+    total = (vectors * weights[..., None]).sum(1)
+    return total if mode == "sum" else total / real.sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,129 @@
+"""What flows through a layer or a neuron on the way from the baseline to the inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.question import Question
+from ..core.registry import method
+from ..core.values import Values
+from .gradient_shap import _times
+from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
+
+
+@method(
+    "conductance",
+    title="Layer conductance",
+    paper="Dhamdhere et al. 2018, arXiv:1805.12233, section 3; Shrikumar et al. 2018, arXiv:1807.09946",
+    when="Which units of a layer carried the change of the score: integrated gradients through a layer.",
+    needs="gradient score baseline",
+    claims="completeness",
+)
+def conductance(
+    q: Question,
+    *,
+    steps: int = 50,
+    quadrature: str = "gausslegendre",
+    tol: float | None = None,
+    max_steps: int = MAX_STEPS,
+) -> Values:
+    """The part of f(x) - f(x0) that flows through each unit of a layer, as the inputs move along the straight path.
+
+    a_j = integral of df/dh_j dh_j, the h_j being the values at `wrt` while the inputs go from x0 to x; as a sum over
+    steps + 1 nodes of the gradient at a node times the change of h to the next. At the inputs it is integrated gradients. Options
+    as there; with `tol`, the steps are doubled.
+    """
+    if tol is None:
+        check_steps(steps)
+        return _stieltjes(q, steps, quadrature)
+    sizes = [size + 1 for size in sizes_up_to(max_steps)]
+    return settle(q, tol, sizes, lambda part, rows, level, state: (_stieltjes(part, sizes[level], quadrature), []))
+
+
+def _stieltjes(q: Question, steps: int, quadrature: str) -> Values:
+    """The sum over the path of the gradient at a node times the change of h to the next node."""
+    alphas, _ = nodes(quadrature, steps + 1)
+    total: Values | None = None
+    last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
+    for _, _, (h, g) in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
+        if last is not None:
+            h, g = (old.map(lambda a, b: torch.cat([a, b]), new) for old, new in zip(last, (h, g), strict=True))
+        last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
+        step = h.map(lambda t: t[1:] - t[:-1])
+        part = g.map(lambda t: t[:-1]).map(_times, step).map(lambda t: t.sum(0))
+        total = part if total is None else total + part
+    return total if total is not None else q.x
+
+
+@method(
+    "internal_influence",
+    title="Internal influence",
+    paper="Leino et al. 2018, arXiv:1802.03788, definition 1",
+    when="Which units of a layer the score is sensitive to on average between baseline and input.",
+    needs="gradient score baseline",
+)
+def internal_influence(
+    q: Question,
+    *,
+    steps: int = 50,
+    quadrature: str = "gausslegendre",
+    tol: float | None = None,
+    max_steps: int = MAX_STEPS,
+) -> Values:
+    """The gradient of the score with respect to a layer, averaged while the inputs go from the baseline to x.
+
+    a_j = integral over [0, 1] of df/dh_j at x0 + alpha (x - x0) dalpha, in units of score per unit of h. Options as in
+    `integrated_gradients`; with `tol`, the steps are doubled.
+    """
+
+    def influence(part: Question, size: int) -> Values:
+        alphas, weights = nodes(quadrature, size)
+        points = line(part.entry_x0, part.entry_x, alphas)
+        return weighted_sum(((i, j, g) for i, j, (_, g) in part.seen(len(alphas), points)), weights)
+
+    if tol is None:
+        check_steps(steps)
+        return influence(q, steps)
+    sizes = sizes_up_to(max_steps)
+    return settle(q, tol, sizes, lambda part, rows, level, state: (influence(part, sizes[level]), []))
+
+
+@method(
+    "neuron_conductance",
+    title="Neuron conductance",
+    paper="Dhamdhere et al. 2018, arXiv:1805.12233, equation 2",
+    when="Which inputs acted on the score through one neuron, or through each of many at once.",
+    needs="gradient score baseline",
+)
+def neuron_conductance(
+    q: Question,
+    *,
+    through: Any,
+    neuron: Any = "all",
+    steps: int = 50,
+    quadrature: str = "gausslegendre",
+    tol: float | None = None,
+    max_steps: int = MAX_STEPS,
+) -> Values:
+    """The part of each input's integrated gradient that flows through a neuron.
+
+    a_i = (x_i - x0_i) * integral over [0, 1] of df/dh_j dh_j/dx_i dalpha, for the neuron h_j that `neuron` selects (in
+    the spelling of targets: an index, a tuple, slices, "all" ...) at the layer `through`. Several neurons lead the
+    result with a dimension N. Other options as in `integrated_gradients`; with `tol`, the steps are doubled.
+    """
+    x, x0 = q.x, q.x0
+
+    def flow(part: Question, rows: Tensor | None, size: int) -> Values:
+        here, there = (v if rows is None else v.map(lambda t: t[rows.to(t.device)]) for v in (x, x0))
+        alphas, weights = nodes(quadrature, size)
+        stream = part.flows(len(alphas), line(there, here, alphas), through, neuron)
+        return weighted_sum(stream, weights) * (here - there)
+
+    if tol is None:
+        check_steps(steps)
+        return flow(q, None, steps)
+    sizes = sizes_up_to(max_steps)
+    return settle(q, tol, sizes, lambda part, rows, level, state: (flow(part, rows, sizes[level]), []))

@@ -1,0 +1,131 @@
+"""Gradient SHAP, also known as expected gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..core.errors import BadType, refuse
+from ..core.question import Question
+from ..core.registry import method
+from ..core.streams import Streams
+from ..core.values import Values
+
+
+@dataclass
+class Moments:
+    """Mean and variance of streamed values (k, ...), merged block by block (Chan et al. 1983)."""
+
+    count: int = 0
+    mean: Values | None = None
+    squares: Values | None = None  # sum of squared deviations
+
+    def add(self, block: Values) -> None:
+        """Take in a block of values (k, ...)."""
+        n = block.leaves[0].shape[0]
+        mean = block.map(lambda t: t.mean(0))
+        squares = block.map(lambda t, m: (t - m).square().sum(0), mean)
+        if self.mean is None or self.squares is None:
+            self.count, self.mean, self.squares = n, mean, squares
+            return
+        total = self.count + n
+        step = mean - self.mean
+        self.squares = self.squares + squares + step * step * (self.count * n / total)
+        self.mean = self.mean + step * (n / total)
+        self.count = total
+
+    @property
+    def variance(self) -> Values:
+        """The mean squared deviation."""
+        return (self.squares or Values(())) / self.count
+
+    @property
+    def stderr(self) -> Values:
+        """The standard error of the mean."""
+        return (self.squares or Values(())).map(lambda s: (s / max(self.count - 1, 1) / self.count).sqrt().detach())
+
+
+@dataclass
+class Draws:
+    """Points drawn for gradient SHAP, made one sample at a time so that they do not depend on the cutting into passes."""
+
+    x: Values
+    background: Values
+    noise: float
+    streams: Streams
+    ends: list[tuple[Values, Values]] = field(default_factory=list)  # (start, end) of each block drawn, (k, B, ...)
+
+    def __call__(self, i: int, j: int) -> Values:
+        """The points of samples i to j."""
+        samples = [self._one() for _ in range(i, j)]
+        start, end, point = (
+            parts[0].map(lambda *ts: torch.stack(ts), *parts[1:]) for parts in zip(*samples, strict=True)
+        )
+        self.ends.append((start, end))
+        return point
+
+    def _one(self) -> tuple[Values, Values, Values]:
+        pick = self.streams.integers(self.background.leaves[0].shape[0])
+        alpha = self.streams.uniform()
+        start = self.background.map(lambda t: t[pick.to(t.device)])
+        end = self.x + self.streams.normal(self.x) * self.noise if self.noise else self.x
+        point = start.map(lambda s, e: torch.lerp(s, e, alpha.to(s).view(-1, *[1] * (s.ndim - 1))), end)
+        return start, end, point
+
+
+@method(
+    "gradient_shap",
+    title="Gradient SHAP (expected gradients)",
+    paper="Erion et al. 2021, arXiv:1906.10670, equation 3; Lundberg and Lee 2017, arXiv:1705.07874",
+    when="When no single baseline is right: compares with a background of examples, given as baseline.",
+    needs="gradient score background",
+    claims="completeness",
+    aliases=("expected_gradients",),
+)
+def gradient_shap(q: Question, *, samples: int = 50, noise: float = 0.0, multiply: bool = True) -> Values:
+    """The expectation of integrated gradients over a background of baselines, by sampling baselines and path points.
+
+    a = E[(x - b) * df(b + alpha (x - b)) / dx] over b from the background (the rows of `baseline`) and alpha uniform in
+    [0, 1); the sum tends to f(x) - mean f(b), in units of the score, and the result has a standard error. `noise` is
+    the standard deviation of Gaussian noise added to x at each sample; multiply=False leaves out the factor (x - b).
+    """
+    if isinstance(samples, bool) or not isinstance(samples, int):
+        refuse("samples", samples, "a whole number", kind=BadType)
+    if samples < 1:
+        refuse("samples", samples, "at least 1")
+    if not noise >= 0:
+        refuse("noise", noise, "a standard deviation, 0 or more")
+    draws = Draws(q.entry_x, q.entry_x0, noise, q.streams)
+    moments = Moments()
+    done = 0
+    for i, j, (_, g) in q.seen(samples, draws):
+        start, end = _slice(draws.ends, i - done, j - done)
+        if j - done == draws.ends[0][0].leaves[0].shape[0]:
+            draws.ends.clear()
+            done = j
+        moments.add(g.map(_times, _way(q, start, end)) if multiply else g)
+    q.memo["stderr"] = moments.stderr
+    return moments.mean if moments.mean is not None else q.x
+
+
+def _slice(ends: list[tuple[Values, Values]], i: int, j: int) -> tuple[Values, Values]:
+    start, end = ends[0]
+    return start.map(lambda t: t[i:j]), end.map(lambda t: t[i:j])
+
+
+def _way(q: Question, start: Values, end: Values) -> Values:
+    """The difference, at `wrt`, that going from start to end at the inputs makes; (k, B, ...)."""
+    if q.wrt is q.entry:
+        return end - start
+    k = start.leaves[0].shape[0]
+    both = start.map(lambda s, e: torch.cat([s, e]), end)
+    seen = [v for _, _, v in q.observed(2 * k, lambda i, j: both.map(lambda t: t[i:j]))]
+    whole = seen[0].map(lambda *ts: torch.cat(ts), *seen[1:])
+    return whole.map(lambda t: t[k:] - t[:k])
+
+
+def _times(g: Tensor, way: Tensor) -> Tensor:
+    """Gradients (k, B, ...) or (k, T, B, ...) times values (k, B, ...)."""
+    return g * (way if g.ndim == way.ndim else way.unsqueeze(1))

@@ -1,0 +1,125 @@
+"""Integrals along the straight path from the baseline to the inputs: the mechanism, without any one method."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core import quadrature
+from ..core.errors import BadType, SettlingWarning, refuse
+from ..core.question import Points, Question
+from ..core.values import Values
+
+MAX_STEPS = 255  # the largest nested rule
+
+
+def line(x0: Values, x: Values, alphas: Tensor) -> Points:
+    """Points x0 + a (x - x0) for each a (n,), made as they are asked for."""
+    way = x - x0
+
+    def points(i: int, j: int) -> Values:
+        def at(start: Tensor, step: Tensor) -> Tensor:
+            return torch.addcmul(start, alphas[i:j].to(step).view(-1, *[1] * step.ndim), step)
+
+        return x0.map(at, way)
+
+    return points
+
+
+@lru_cache(maxsize=64)
+def nodes(rule: str, steps: int, saturation: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Nodes and weights (n,) of a rule of `core.quadrature` on [0, 1], float64."""
+    alphas, weights = quadrature.saturating(*quadrature.rule(rule, steps), saturation)
+    return torch.tensor(alphas), torch.tensor(weights)
+
+
+def check_steps(steps: Any, least: int = 1) -> None:
+    """Refuse anything but a whole number of steps."""
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        refuse("steps", steps, "a whole number", kind=BadType)
+    if steps < least:
+        refuse("steps", steps, f"at least {least}")
+
+
+def weighted_sum(stream: Any, weights: Tensor) -> Values:
+    """The sum of streamed values (k, ...), each times its weight."""
+    total: Values | None = None
+    for i, j, g in stream:
+        part = g.weighted(weights[i:j].to(g.leaves[0].device))
+        total = part if total is None else total + part
+    if total is None:
+        refuse("steps", 0, "at least one step")
+    return total
+
+
+Attempt = Callable[[Question, Tensor, int, list[Values]], tuple[Values, list[Values]]]
+
+
+def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Values:
+    """Refine until a row's attribution changes by at most `tol` (relative, L2) from one size to the next.
+
+    `attempt(question, rows, level, state)` answers for some rows with sizes[level] nodes; `state` is what it wants to
+    keep of those rows for the next level. A row stops by itself, so its answer does not depend on its batch mates. The
+    change that was reached becomes the answer's `error`; a warning says so where it is above `tol`. (The completeness
+    gap is no such measure: it can be small while single values are far off.)
+    """
+    if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not tol > 0:
+        refuse("tol", tol, "a positive number, for example 0.01", kind=BadType)
+    rows, state = torch.arange(q.rows), []
+    answer, state = attempt(q, rows, 0, state)
+    like = q.scores
+    error = torch.full(like.shape, float("inf"), dtype=torch.float64)
+    for level in range(1, len(sizes)):
+        part = q if len(rows) == q.rows else q.take(rows)
+        new, state = attempt(part, rows, level, state)
+        old = answer.map(lambda t: _rows(t, rows, like.ndim))
+        change = (_norm(new - old, like.ndim) / _norm(new, like.ndim).clamp(min=torch.finfo(torch.float64).tiny)).cpu()
+        open_ = error[..., rows] > tol  # a target that has settled keeps its answer while its row goes on for others
+        merged = new.map(lambda n, o: torch.where(_lift(open_.to(n.device), n), n, o), old)
+        answer = answer.map(lambda t, m: _put_rows(t, rows, m, like.ndim), merged)
+        error[..., rows] = torch.where(open_, change, error[..., rows])
+        going = (error[..., rows] > tol).reshape(-1, len(rows)).any(0)
+        if not going.any():
+            break
+        rows, state = rows[going], [s.map(lambda t: _rows(t, going.nonzero().flatten(), like.ndim)) for s in state]
+    q.memo["error"] = error.to(like.dtype)
+    worst = error.max().item()
+    if worst > tol:
+        text = (
+            f"The attribution has not settled: it still changed by {worst:.2g} (relative) with {sizes[-1]} steps, "
+            f"tol={tol:g} was asked for. Raise max_steps, or choose a baseline that the model handles better."
+        )
+        q.log.note(text)
+        warnings.warn(text, SettlingWarning, stacklevel=2)
+    return answer
+
+
+def sizes_up_to(max_steps: int, first: int = 7) -> list[int]:
+    """7, 15, 31 ... the sizes of nested rules, up to `max_steps`."""
+    check_steps(max_steps, 2 * first + 1)
+    sizes = [first]
+    while 2 * sizes[-1] + 1 <= max_steps:
+        sizes.append(2 * sizes[-1] + 1)
+    return sizes
+
+
+def _rows(t: Tensor, rows: Tensor, lead: int) -> Tensor:
+    return t.index_select(lead - 1, rows.to(t.device))
+
+
+def _put_rows(t: Tensor, rows: Tensor, new: Tensor, lead: int) -> Tensor:
+    return t.index_copy(lead - 1, rows.to(t.device), new)
+
+
+def _lift(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.view(*mask.shape, *[1] * (like.ndim - mask.ndim))
+
+
+def _norm(v: Values, lead: int) -> Tensor:
+    squares = [t.detach().to(torch.float64).reshape(*t.shape[:lead], -1).square().sum(-1) for t in v.leaves]
+    return torch.stack(squares).sum(0).sqrt()

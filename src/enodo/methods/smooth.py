@@ -1,0 +1,118 @@
+"""Smoothing: any method, averaged over noisy copies of the inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.errors import BadType, refuse
+from ..core.question import Question
+from ..core.registry import card_of, check_options, method
+from ..core.values import Values
+from .gradient_shap import Moments
+
+
+def smoothed(
+    q: Question, inner: Any, samples: int, noise: float, relative: bool, square: bool, options: Any
+) -> Moments:
+    """The moments of a method's answers (their squares) over `samples` noisy copies of the inputs.
+
+    Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of each
+    row of each input where `relative`. Token ids get theirs on the vectors they look up.
+    """
+    if isinstance(samples, bool) or not isinstance(samples, int):
+        refuse("samples", samples, "a whole number", kind=BadType)
+    if samples < 1:
+        refuse("samples", samples, "at least 1")
+    if not noise >= 0:
+        refuse("noise", noise, "a standard deviation, 0 or more")
+    card = card_of(inner)
+    check_options(card, options)
+    x = q.entry_x
+    spread = x.map(_range) if relative else x.map(lambda t: t.new_ones(()))
+    streams, moments, done = q.streams, Moments(), 0
+    while done < samples:
+        k = q.budget.points(q.rows, samples - done)
+        noisy = [x + streams.normal(x) * spread * noise for _ in range(k)]
+        answer = card.fn(q.at_copies(noisy, done), **options)
+        lead = answer.leaves[0].ndim - q.x.leaves[0].ndim
+        answer = answer.map(lambda t: t.unflatten(lead, (k, q.rows)).movedim(lead, 0))
+        moments.add(answer * answer if square else answer)
+        done += k
+    return moments
+
+
+def _range(t: Any) -> Any:
+    flat = t.flatten(1)
+    return (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (t.ndim - 1))
+
+
+@method(
+    "smoothgrad",
+    title="SmoothGrad",
+    paper="Smilkov et al. 2017, arXiv:1706.03825, section 2",
+    when="Calms noisy gradient maps by averaging any method over noisy copies of the input.",
+    needs="gradient score baseline",
+)
+def smoothgrad(
+    q: Question,
+    *,
+    inner: Any = "gradient",
+    samples: int = 20,
+    noise: float = 0.15,
+    relative: bool = True,
+    **options: Any,
+) -> Values:
+    """The mean of a method's attributions over noisy copies of the inputs, with its standard error.
+
+    a = (1/n) sum_k method(x + e_k), e_k Gaussian; see `smoothed` for the noise. `inner` is any method, `options` are its.
+    """
+    moments = smoothed(q, inner, samples, noise, relative, False, options)
+    q.memo["stderr"] = moments.stderr
+    return moments.mean or q.x
+
+
+@method(
+    "smoothgrad_sq",
+    title="SmoothGrad squared",
+    paper="Hooker et al. 2019, arXiv:1806.10758, section 4",
+    when="Like SmoothGrad where only the size of an attribution matters; sharper maps, no sign.",
+    needs="gradient score baseline",
+)
+def smoothgrad_sq(
+    q: Question,
+    *,
+    inner: Any = "gradient",
+    samples: int = 20,
+    noise: float = 0.15,
+    relative: bool = True,
+    **options: Any,
+) -> Values:
+    """The mean of the squared attributions over noisy copies of the inputs: (1/n) sum_k method(x + e_k)^2."""
+    moments = smoothed(q, inner, samples, noise, relative, True, options)
+    q.memo["stderr"] = moments.stderr
+    return moments.mean or q.x
+
+
+@method(
+    "vargrad",
+    title="VarGrad",
+    paper="Adebayo et al. 2018, arXiv:1810.03307, section 3",
+    when="Where an explanation is unstable: the variance of any method over noisy copies of the input.",
+    needs="gradient score baseline",
+)
+def vargrad(
+    q: Question,
+    *,
+    inner: Any = "gradient",
+    samples: int = 20,
+    noise: float = 0.15,
+    relative: bool = True,
+    **options: Any,
+) -> Values:
+    """The variance of a method's attributions over noisy copies of the inputs, E[a^2] - E[a]^2.
+
+    Its standard error is that of a normal sample: variance * sqrt(2 / (n - 1)).
+    """
+    moments = smoothed(q, inner, samples, noise, relative, False, options)
+    q.memo["stderr"] = moments.variance * (2 / max(samples - 1, 1)) ** 0.5
+    return moments.variance

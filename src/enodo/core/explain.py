@@ -121,11 +121,12 @@ def ask(
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
     call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows)
-    entry = _where([INPUT], model, inputs, "gradient" in needs)
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
         refuse("wrt", "an empty list", "at least one place")
     asked = _where(places, model, inputs, "gradient" in needs, isinstance(wrt, (list, tuple)))
+    # an input that is not asked about stays as it is; for layers, all inputs go from the baseline to x
+    entry = asked if asked.at_inputs else _where([INPUT], model, inputs, "gradient" in needs)
     end, _ = locate(of, model, "of")
     if end.side in ("input", "embedding"):
         refuse("of", str(end), "the output or a layer")
@@ -135,7 +136,7 @@ def ask(
         if needs & {"baseline", "background"}
         else None,
         target=targets.prepare(target, rows),
-        wrt=entry if asked.names == entry.names and not asked.several and asked.per_token else asked,
+        wrt=asked,
         entry=entry,
         of=end,
         budget=Budget(batch_size, model, _row_bytes(inputs, rows)),

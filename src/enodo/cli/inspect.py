@@ -1,0 +1,97 @@
+"""`enodo inspect MODEL`: the layers that `--wrt` and `--of` can name, with what each returns."""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor, nn
+
+from enodo.core import tree as trees
+from enodo.core.errors import BadArgument
+from enodo.core.points import Point, on_layer, our_pass
+from enodo.core.running import Call
+from enodo.io import Example, Subject, load_subject
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="As --model of enodo explain.", show_default=False)],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[INPUT]", show_default=False, help="What to run it on.")
+    ] = None,
+    row: Annotated[
+        int | None, typer.Option(help="Row of the file or of the model's own data.", show_default=False)
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Levels of layers inside layers to list; 0 for all.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the layers of a model, as --wrt and --of name them, with the shapes that one run shows."""
+    subject = load_subject(model)
+    if source is None and subject.kind == "text":
+        source = "An example."
+    try:
+        example = subject.read(source, row)
+    except BadArgument:
+        if source is not None or row is not None:
+            raise
+        example = None
+    layers = [entry for entry in _layers(subject, example) if not depth or entry["point"].count(".") < depth]
+    if json:
+        sys.stdout.write(
+            jsons.dumps({"schema": "enodo.layers/1", "model": subject.name, "layers": layers}, indent=2) + "\n"
+        )
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name, side in (
+        ("point", "left"),
+        ("type", "left"),
+        ("parameters", "right"),
+        ("output", "left"),
+        ("runs", "right"),
+    ):
+        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for layer in layers:
+        shapes = ", ".join(map(str, layer["output"])) if layer["output"] else "-"
+        runs = "" if layer["runs"] == 1 else str(layer["runs"])
+        table.add_row(Text(layer["point"], "bold"), layer["type"], f"{layer['parameters']:,}", Text(shapes), runs)
+    console.print(table)
+    if example is None:
+        console.print("Shapes need a run: give an INPUT.", style="dim")
+
+
+def _layers(subject: Subject, example: Example | None) -> Iterator[dict[str, Any]]:
+    """Each layer by its name: type, parameters within it, shapes of its last output, how often it ran."""
+    seen: dict[str, tuple[int, list[list[int]]]] = {}
+    token = object()
+
+    def watch(name: str) -> Any:
+        def visit(value: Any, call: int) -> Any:
+            shapes = [list(leaf.shape) for _, leaf in trees.leaves(value) if isinstance(leaf, Tensor)]
+            seen[name] = (call + 1, shapes)
+            return value
+
+        return visit
+
+    named = [(name, module) for name, module in subject.model.named_modules() if name]
+    if example is not None:
+        with ExitStack() as stack, our_pass(token), torch.no_grad():
+            for name, module in named:
+                on_layer(stack, Point(module), token, watch(name))
+            Call(subject.model, example.inputs, (), example.kwargs, 1)(example.inputs)
+    for name, module in named:
+        runs, shapes = seen.get(name, (0, []))
+        count = sum(p.numel() for p in module.parameters())
+        yield {"point": name, "type": _type(module), "parameters": count, "output": shapes, "runs": runs}
+
+
+def _type(module: nn.Module) -> str:
+    return type(module).__name__

@@ -1,0 +1,73 @@
+"""The JSON of a run. `schema` names its form; a change that could break a reader changes that name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from enodo.cli.run import Run
+from enodo.core import tree as trees
+from enodo.show.html import Entry
+from enodo.show.view import Map, Words, view_of
+from enodo.show.words import scalar
+
+SCHEMA = "enodo.explanation/1"
+MOST = 10_000  # numbers of an attribution that are printed; more are for --out result.safetensors
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """Everything a report tells, as plain values."""
+    subject, sample = run.subject, run.example.sample
+    return {
+        "schema": SCHEMA,
+        "model": {"name": subject.name, "title": subject.title, "facts": subject.facts, "unit": subject.unit or None},
+        "input": {"title": sample.title, "kind": sample.kind, "note": sample.note or None, "truth": sample.truth},
+        "prediction": [{"name": a.name, "score": a.score, "probability": a.probability} for a in run.answers],
+        "target": {"index": run.target, "name": next((a.name for a in run.answers if a.explained), None)},
+        "baseline": run.baseline,
+        "explanations": [_entry(entry, run) for entry in run.entries],
+        "versions": run.entries[0].attribution.versions,
+        "command": run.command,
+    }
+
+
+def _entry(entry: Entry, run: Run) -> dict[str, Any]:
+    a = entry.attribution
+    arrays = {
+        trees.spell(path) or "value": leaf for path, leaf in trees.leaves(a.values) if isinstance(leaf, torch.Tensor)
+    }
+    small = sum(t.numel() for t in arrays.values()) <= MOST
+    return {
+        "method": a.method,
+        "title": entry.title,
+        "options": a.options,
+        "wrt": a.wrt,
+        "of": a.of,
+        "score": scalar(a.scores),
+        "baseline_score": scalar(a.baseline_scores),
+        "gap": scalar(a.delta),
+        "error": scalar(a.error),
+        "seed": a.seed,
+        "seconds": round(a.seconds, 4),
+        "rows": a.rows,
+        "batch_size": a.batch_size,
+        "notes": a.notes,
+        "shape": {name: list(t.shape) for name, t in arrays.items()},
+        "features": _features(entry, run),
+        "values": {name: t.tolist() for name, t in arrays.items()} if small else None,
+    }
+
+
+def _features(entry: Entry, run: Run) -> list[dict[str, Any]] | None:
+    """Words or named features with their attributions; None for a picture and for long lists of numbers."""
+    view = view_of(entry.attribution, run.example.sample)
+    if isinstance(view, Map) or len(view.values) > MOST:
+        return None
+    if isinstance(view, Words):
+        return [
+            {"name": word, "value": None, "attribution": float(v)}
+            for word, v in zip(view.words, view.values, strict=True)
+        ]
+    rows = zip(view.names, view.cells, view.values, strict=True)
+    return [{"name": name, "value": cell or None, "attribution": float(v)} for name, cell, v in rows]

@@ -1,0 +1,88 @@
+"""`enodo methods` and `enodo models`: what there is, from the methods' Cards and the table of models."""
+
+from __future__ import annotations
+
+import inspect
+import json as jsons
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from enodo.core.registry import Card, card_of
+from enodo.core.registry import methods as all_methods
+from enodo.io import SUBJECTS
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[METHOD]", show_default=False, help="Tell all about one.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List the methods and when to use each."""
+    import enodo  # noqa: F401 - registers the methods
+
+    cards = [card_of(name)] if name else list(all_methods().values())
+    if json:
+        sys.stdout.write(jsons.dumps([_described(card) for card in cards], indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    for card in cards:
+        console.print(Text.assemble((card.name, "bold"), f"  {card.title}" if card.title.lower() != card.name else ""))
+        console.print(Text(f"    {card.when or card.summary}"), soft_wrap=True)
+        if name:
+            for line in (inspect.getdoc(card.fn) or "").splitlines():
+                console.print(Text(f"    {line}"), soft_wrap=True)
+            console.print(Text(f"    paper: {card.paper}" if card.paper else ""), soft_wrap=True)
+        spelled = ", ".join(_spelled(parameter) for parameter in card.options.values())
+        if spelled:
+            console.print(Text(f"    options: {spelled}", "dim"), soft_wrap=True)
+
+
+def models(json: AsJson = False) -> None:
+    """List the models that come by name."""
+    if json:
+        listed = [{"name": name, "summary": _first(make)} for name, make in SUBJECTS.items()]
+        sys.stdout.write(jsons.dumps(listed, indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    for name, make in SUBJECTS.items():
+        console.print(Text.assemble((name, "bold"), f"\n    {_first(make)}"), soft_wrap=True)
+    console.print(
+        "\nalso: package.module:factory, file.py:factory, or the folder of a saved text classifier",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _first(make: Any) -> str:
+    return (inspect.getdoc(make) or "").split("\n", 1)[0]
+
+
+def _spelled(parameter: inspect.Parameter) -> str:
+    required = parameter.default is inspect.Parameter.empty
+    return parameter.name if required else f"{parameter.name}={_plain(parameter.default)}"
+
+
+def _described(card: Card) -> dict[str, Any]:
+    defaults = {name: parameter.default for name, parameter in card.options.items()}
+    return {
+        "name": card.name,
+        "aliases": list(card.aliases),
+        "title": card.title,
+        "summary": card.summary,
+        "when": card.when,
+        "paper": card.paper,
+        "needs": sorted(card.needs),
+        "claims": sorted(card.claims),
+        "options": {name: None if v is inspect.Parameter.empty else _plain(v) for name, v in defaults.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

@@ -1,0 +1,112 @@
+"""The commands in one application, and what happens when something goes wrong.
+
+Exit codes: 0 done; 1 the question cannot be answered (bad input, unknown name, a model that returns NaN ...); 2 the
+command was typed wrongly; 70 an error nobody foresaw, in the model or in enodo; 130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from enodo.cli.explain import explain
+from enodo.cli.inspect import inspect
+from enodo.cli.listing import methods, models
+from enodo.core.errors import EnodoError
+from enodo.version import __version__
+
+DONE, BAD_INPUT, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 70, 130
+
+# The class that every mistake in typing a command is an instance of; typer moved it between its releases.
+ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+EPILOG = (
+    "Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1 bad input, 2 wrong "
+    "command, 70 unforeseen error, 130 interrupted. NO_COLOR=1 turns colours off."
+)
+
+app = typer.Typer(
+    name="enodo",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
+app.command()(explain)
+app.command()(methods)
+app.command()(models)
+app.command()(inspect)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"enodo {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Explain what a PyTorch model answers: which parts of the input spoke for it, and which against."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; errors are told in one sentence on standard error."""
+    arguments, debug = _without_debug(list(arguments))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest, **more: _say(f"note: {message}")
+            if not debug:
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
+                warnings.filterwarnings("ignore", category=FutureWarning)
+            code = app(arguments, standalone_mode=False, prog_name="enodo")
+            sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except ClickException as error:
+        _say(f"{error.format_message()} (see: enodo --help)")  # type: ignore[attr-defined]
+        code = USAGE
+    except EnodoError as error:
+        _say(str(error))
+        code = BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; nothing was written after this point")
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:  # noqa: BLE001 - the last resort of a program: a sentence, not a traceback
+        hint = "" if debug else " Run it again with --debug to see where."
+        _say(f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}.{hint}")
+        code = FAILED
+    if debug:
+        traceback.print_exc()
+    return code
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without --debug, which may stand before or after the command's name, but not after "--"."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [a for a in arguments[:end] if a != "--debug"]
+    return kept + arguments[end:], len(kept) < end
+
+
+def _say(message: str) -> None:
+    """A message on standard error, in red where it is a terminal and colours are wanted."""
+    name = "enodo:"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        name = f"\x1b[1;31m{name}\x1b[0m"
+    sys.stderr.write(f"{name} {message}\n")
+    sys.stderr.flush()

@@ -1,0 +1,76 @@
+"""What is typed after the options, turned into values, with the nearest name where it is unknown."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from enodo.core.errors import nearest, refuse
+from enodo.core.registry import Card
+
+SUFFIXES = (".html", ".png", ".svg", ".pdf", ".json", ".safetensors")
+
+
+def method_options(cards: Sequence[Card], pairs: Sequence[str], named: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The options of each method: KEY=VALUE pairs and the `named` ones that were given. Each must suit one method."""
+    given = {name: value for name, value in named.items() if value is not None}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            refuse("--option", repr(pair), "KEY=VALUE", "Write for example --option steps=100.")
+        given[key.strip().replace("-", "_")] = literal(value)
+    known = {name for card in cards for name in card.options}
+    for name, value in given.items():
+        if name not in known and not any(card.open for card in cards):
+            spelling = f"--{name}" if name in named else f"--option {name}"
+            names = ", ".join(card.name for card in cards)
+            hint = nearest(name, sorted(known)) if known else "It has no options."
+            refuse(spelling, repr(value), f"an option of {names}", hint)
+    return [{name: v for name, v in given.items() if name in card.options or card.open} for card in cards]
+
+
+def literal(text: str) -> Any:
+    """A number, True, False, None or a tuple as Python writes it; anything else is a word."""
+    lowered = {"true": True, "false": False, "none": None}.get(text.strip().lower(), text)
+    if lowered is not text:
+        return lowered
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def place(text: str) -> str:
+    """A place as `Point.parse` reads it; "input", "output" and "embedding" in any case."""
+    head = text.split("[", 1)[0]
+    return text.replace(head, head.upper(), 1) if head.lower() in ("input", "output", "embedding") else text
+
+
+def device_of(text: str) -> torch.device:
+    """The device called `text`, refused where this machine does not have it."""
+    try:
+        device = torch.device(text)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        have += ["mps"] if torch.backends.mps.is_available() else []
+        refuse("--device", repr(text), f"a device of this machine: {', '.join(have)}")
+    return device
+
+
+def output_files(paths: Sequence[Path], methods: int) -> list[Path]:
+    """The files to write, checked before any work is done."""
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            refuse(
+                "--out", repr(str(path)), f"a file name that ends in {', '.join(SUFFIXES)}", "Write --out report.html."
+            )
+        if not path.parent.is_dir():
+            refuse("--out", repr(str(path)), "a file in a folder that exists", f"Make it first: mkdir -p {path.parent}")
+        if path.is_dir():
+            refuse("--out", repr(str(path)), "a file, not a folder")
+    return list(paths)

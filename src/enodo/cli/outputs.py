@@ -1,0 +1,79 @@
+"""Where a finished run goes: the terminal, JSON, a report, a picture, a file to load again."""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from enodo.cli.jsons import as_json
+from enodo.cli.run import Run
+from enodo.cli.terminal import print_run
+from enodo.core.errors import refuse
+from enodo.show.html import report
+
+
+def write(run: Run, files: Sequence[Path], json: bool) -> list[Path]:
+    """Write every file asked for; print JSON or a summary to standard output. Returns the files written."""
+    written = [made for path in files for made in _file(run, path)]
+    if json:
+        sys.stdout.write(_dump(run) + "\n")
+    else:
+        print_run(run)
+    return written
+
+
+def say_written(paths: Sequence[Path]) -> None:
+    """Name the files written, on standard error."""
+    for path in paths:
+        sys.stderr.write(f"wrote {path}\n")
+
+
+def _dump(run: Run) -> str:
+    return jsons.dumps(as_json(run), ensure_ascii=False, allow_nan=False, indent=2)
+
+
+def _file(run: Run, path: Path) -> list[Path]:
+    try:
+        return _written(run, path)
+    except OSError as error:
+        return refuse("--out", repr(str(path)), "a file that can be written", f"{error.strerror}.")
+
+
+def _written(run: Run, path: Path) -> list[Path]:
+    kind = path.suffix.lower()
+    if kind == ".html":
+        path.write_text(report(run.page), encoding="utf-8")
+    elif kind == ".json":
+        path.write_text(_dump(run) + "\n", encoding="utf-8")
+    elif kind == ".safetensors":
+        paths = (
+            [path]
+            if len(run.entries) == 1
+            else [path.with_stem(f"{path.stem}.{e.attribution.method}") for e in run.entries]
+        )
+        for each, entry in zip(paths, run.entries, strict=True):
+            entry.attribution.save(each)
+        return paths
+    else:
+        _picture(run).savefig(path, dpi=150)
+    return [path]
+
+
+def _picture(run: Run) -> Any:
+    """All methods side by side in one Figure."""
+    from matplotlib.figure import Figure
+
+    from enodo.show import plot
+
+    sample = run.example.sample
+    side = sample.kind == "image"
+    count = len(run.entries)
+    size = (4.8 * count + 0.2, 4.6) if side else (9.0, 3.8 * count)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False) if side else figure.subplots(count, 1, squeeze=False)
+    for ax, entry in zip(axes.flat, run.entries, strict=True):
+        plot(entry.attribution, sample=sample, ax=ax, title=entry.title)
+    return figure

@@ -1,0 +1,125 @@
+"""A run on the terminal: the answer, then each method's words, bars or map, with colours where they are wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from enodo.cli.run import Run
+from enodo.show.html import number_with, short
+from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
+from enodo.show.view import Bars, Map, Words, regions, resize, spaced, view_of
+from enodo.show.words import balance, is_signed, settled, unit_of
+
+SHOWN, WIDTH, SIDE = 12, 24, 32
+
+
+def print_run(run: Run) -> None:
+    """Print the run to standard output."""
+    console = Console(highlight=False, soft_wrap=True)
+    sample, subject = run.example.sample, run.subject
+    console.print(f"{subject.title or subject.name}: {sample.title}", style="bold", markup=False)
+    for a in run.answers:
+        mark = "->" if a.explained else "  "
+        told = f"{a.probability:6.1%}" if a.probability is not None else number_with(a.score, subject.unit)
+        console.print(f" {mark} {told}  {a.name}", style="bold" if a.explained else None, markup=False)
+    if sample.truth is not None:
+        console.print(f"    recorded answer: {sample.truth}", markup=False)
+    name = next((a.name for a in run.answers if a.explained), "the value asked about")
+    for entry in run.entries:
+        a = entry.attribution
+        view = view_of(a, sample)
+        console.print()
+        console.print(f"{entry.title}: {short(name)}, compared with {run.baseline}", style="bold", markup=False)
+        if isinstance(view, Words):
+            _words(console, view)
+        elif isinstance(view, Bars):
+            _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
+        else:
+            _map(console, view, is_signed(a, view.values))
+        for note in (balance(a, short(name), run.baseline, subject.unit), settled(a), *a.notes):
+            if note:
+                console.print(note, style="dim", markup=False)
+        console.print(f"{a.seconds:.2f} s, {a.rows:,} rows through the model", style="dim", markup=False)
+
+
+def _words(console: Console, view: Words) -> None:
+    scale = scale_of(view.values, 0.0)
+    line = Text()
+    for word, space, value in zip(view.words, spaced(view.words), view.values, strict=True):
+        line.append(" " if space.startswith(" ") else "")
+        share = float(scale.share(np.array(value)))
+        line.append(word, _style(share) if abs(share) >= 0.05 else "")
+    console.print(line)
+    order = np.argsort(-np.abs(view.values), kind="stable")[:SHOWN]
+    _bars(
+        console,
+        Bars([view.words[i] for i in order], [""] * len(order), view.values[order]),
+        "attribution",
+        True,
+        "word",
+    )
+
+
+def _style(share: float) -> str:
+    """A ground between white and red or blue, with black letters; what is against is underlined."""
+    end = np.array(FOR if share > 0 else AGAINST)
+    red, green, blue = (255 + (end - 255) * min(1.0, abs(share)) * 0.75).astype(int)
+    return f"{'underline ' if share < 0 else ''}#000000 on #{red:02x}{green:02x}{blue:02x}"
+
+
+def _bars(console: Console, view: Bars, unit: str, signed: bool, what: str = "feature") -> None:
+    scale = scale_of(view.values, 0.0, signed)
+    order = np.argsort(-np.abs(view.values), kind="stable")
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column(what, overflow="fold")
+    if any(view.cells):
+        table.add_column("value", justify="right")
+    table.add_column(unit, justify="right")
+    table.add_column("against | for" if signed else "strength", justify="left", no_wrap=True)
+    for i in order[:SHOWN]:
+        share = float(scale.share(np.array(view.values[i])))
+        cells = [Text(view.names[i])] + ([Text(view.cells[i])] if any(view.cells) else [])
+        table.add_row(*cells, number(float(view.values[i])), _bar(share, signed))
+    console.print(table)
+    rest = order[SHOWN:]
+    if len(rest):
+        console.print(f"and {len(rest)} weaker ones, together {number(float(view.values[rest].sum()))}", style="dim")
+
+
+def _bar(share: float, signed: bool) -> Text:
+    filled = round(abs(share) * WIDTH / 2)
+    half = WIDTH // 2
+    if not signed:
+        return Text("\u2588" * (2 * filled))
+    left = " " * (half - filled) + "\u2588" * filled if share < 0 else " " * half
+    right = "\u2588" * filled if share >= 0 else ""
+    return Text.assemble((left, "rgb(70,140,210)"), "|", (right, "rgb(214,72,84)"))
+
+
+def _map(console: Console, view: Map, signed: bool) -> None:
+    """The map in half blocks where there are colours; and where the strongest square lies, in words, always."""
+    coarse = regions(view.values, SIDE)
+    if console.color_system in ("truecolor", "256"):
+        scale = scale_of(coarse, 0.02, signed)
+        if view.photo is not None:
+            small = np.stack([resize(view.photo[..., c].astype(float), coarse.shape) for c in range(3)], axis=2)
+            pixels = overlay(coarse, small.clip(0, 255), scale)
+        else:
+            pixels = paint(coarse, scale)
+        for top, bottom in zip(pixels[0::2], pixels[1::2], strict=False):
+            row = Text()
+            for (r, g, b), (r2, g2, b2) in zip(top, bottom, strict=True):
+                row.append("\u2580", f"rgb({r},{g},{b}) on rgb({r2},{g2},{b2})")
+            console.print(row)
+    places = regions(view.values, 3)
+    if places.shape == (3, 3) and np.abs(places).max() > 0:
+        y, x = np.unravel_index(np.argmax(places), places.shape)
+        across, down = ("left", "middle", "right")[x], ("top", "middle", "bottom")[y]
+        where = "centre" if (x, y) == (1, 1) else f"{down} {across}"
+        console.print(
+            f"strongest ninth of the picture: {where}, {number(float(places[y, x]))} of {number(float(places.sum()))}"
+        )
+    console.print("for a picture: --out report.html", style="dim")

@@ -1,0 +1,142 @@
+"""What there is to draw of one row of an Attribution: a map, words or bars."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from enodo.core import tree as trees
+from enodo.core.errors import refuse
+from enodo.show.sample import Sample
+
+if TYPE_CHECKING:
+    from enodo.core.result import Attribution
+
+Array = np.ndarray[Any, Any]
+
+SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "<s>", "</s>", "<pad>", "<bos>", "<eos>", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class Map:
+    """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None."""
+
+    values: Array
+    photo: Array | None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Attributions of named features, with the features' values as text ("" where unknown)."""
+
+    names: list[str]
+    cells: list[str]
+    values: Array  # (F,)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Attributions of the words of a text, in reading order; `special` marks tokens the tokenizer added."""
+
+    words: list[str]
+    special: list[bool]
+    values: Array  # (W,)
+
+
+View = Map | Bars | Words
+
+
+def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0) -> View:
+    """The view of `row`: words or named features where their number fits, a map for (C, H, W), else entries by index.
+
+    Without a `sample` the labels set on the attribution itself are used.
+    """
+    values = row_of(attribution, row)
+    tokens = list(sample.tokens) if sample else labels(attribution.tokens, row)
+    names = list(sample.names) if sample else labels(attribution.feature_names, None)
+    if tokens and values.ndim in (1, 2) and len(values) == len(tokens):
+        return words_of(tokens, values.reshape(len(tokens), -1).sum(1))
+    if names and values.ndim == 1:
+        groups = list(sample.groups) if sample and sample.groups is not None else list(range(len(names)))
+        if len(groups) == len(values):
+            cells = list(sample.cells) if sample and sample.cells else [""] * len(names)
+            return Bars(names, cells, np.bincount(groups, values, len(names)))
+    if values.ndim == 3 or (values.ndim == 2 and min(values.shape) > 3):
+        return Map(values if values.ndim == 2 else values.sum(0), sample.photo if sample else None)
+    flat = values.ravel()
+    if len(names) != len(flat):
+        names = ["value"] if values.ndim == 0 else [", ".join(map(str, i)) for i in np.ndindex(*values.shape)]
+    return Bars(names, [""] * len(names), flat)
+
+
+def row_of(attribution: Attribution, row: int) -> Array:
+    """The attributions of one row as float64; the only floating-point tensor, or the only one that is not all zero."""
+    found = [leaf for _, leaf in trees.leaves(attribution.values) if hasattr(leaf, "detach")]
+    strong = [leaf for leaf in found if bool((leaf != 0).any())]
+    if len(found) != 1 and len(strong) != 1:
+        refuse("attribution", f"{len(found)} tensors", "a single one to draw", "Explain one input or layer at a time.")
+    tensor = found[0] if len(found) == 1 else strong[0]
+    if tensor.ndim == 0 or not -len(tensor) <= row < len(tensor):
+        refuse("row", str(row), f"a row of values of shape {tuple(tensor.shape)}")
+    return np.asarray(tensor[row].detach().to("cpu").double().numpy())
+
+
+def labels(given: Any, row: int | None) -> list[str]:
+    """Labels as a list of strings; of one list per row, the list of `row`."""
+    given = list(given) if given is not None else []
+    if given and not isinstance(given[0], str) and row is not None:
+        given = list(given[row])
+    return [str(label) for label in given]
+
+
+def words_of(tokens: list[str], scores: Array) -> Words:
+    """Words put together from the pieces a tokenizer cut them into; the scores of the pieces are added.
+
+    Understood are WordPiece ("##" continues a word) and SentencePiece or byte-level pieces (a leading "\u2581" or
+    "\u0120" starts one); other tokens are words of their own.
+    """
+    starts = any(token[:1] in ("\u2581", "\u0120") for token in tokens)
+    words: list[str] = []
+    special: list[bool] = []
+    owner: list[int] = []
+    for token in tokens:
+        added = token in SPECIAL
+        glued = token.startswith("##") or (starts and token[:1] not in ("\u2581", "\u0120") and not added)
+        if glued and words and not special[-1]:
+            words[-1] += token.removeprefix("##")
+        else:
+            words.append(token if added else token.lstrip("\u2581\u0120").removeprefix("##") or token)
+            special.append(added)
+        owner.append(len(words) - 1)
+    return Words(words, special, np.bincount(owner, scores, len(words)))
+
+
+def spaced(words: list[str]) -> list[str]:
+    """Words with the space that stands before each of them in print: none before closing marks or inside "don't"."""
+    out = []
+    for before, word in itertools.pairwise(["", *words]):
+        tight = not before or word[:1] in ".,;:!?)]}%\u2019'" or before[-1:] in "([{\u2019'" or "-" in (before, word)
+        out.append(word if tight else " " + word)
+    return out
+
+
+def resize(values: Array, size: tuple[int, int]) -> Array:
+    """A map (h, w) brought to (H, W) pixels for display, bilinearly; the values stay those of its own pixels."""
+    from PIL import Image
+
+    if values.shape == size:
+        return values
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.float64)
+
+
+def regions(values: Array, cells: int = 14) -> Array:
+    """Sums over about `cells` x `cells` equal squares of a map: its large-scale picture, of the same total."""
+    height, width = values.shape
+    rows, columns = np.arange(height) * min(cells, height) // height, np.arange(width) * min(cells, width) // width
+    out = np.zeros((rows[-1] + 1, columns[-1] + 1))
+    np.add.at(out, (rows[:, None], columns[None, :]), values)
+    return out

@@ -1,0 +1,71 @@
+"""The sentences of a report: what a number counts, whether the parts add up, how sure the answer is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from enodo.show.scale import number
+
+if TYPE_CHECKING:
+    from enodo.core.result import Attribution
+
+MAGNITUDES = ("smoothgrad_sq", "vargrad")  # methods whose values have no sign
+SLOPES = ("gradient", "saliency")
+LOOSE = 0.05  # share of the score difference from which a completeness gap is called large
+
+
+def inner_of(attribution: Attribution) -> str:
+    """The method asked for, or the one inside a smoothing wrapper."""
+    return str(attribution.options.get("inner", attribution.method))
+
+
+def is_signed(attribution: Attribution, values: np.ndarray) -> bool:
+    """Whether the sign of a value means for or against."""
+    if attribution.method in MAGNITUDES or attribution.options.get("absolute") is True:
+        return False
+    return attribution.method != "activation" or bool((values < 0).any())
+
+
+def unit_of(attribution: Attribution, unit: str = "") -> str:
+    """What an attribution counts. Contributions are in points of the score, or in the unit of a regression."""
+    points = unit or "points of score"
+    if attribution.method == "activation":
+        return "activation"
+    slope = inner_of(attribution) in SLOPES
+    counted = f"{points} per unit of input" if slope else points
+    return {"smoothgrad_sq": f"({counted}) squared", "vargrad": f"variance of ({counted})"}.get(
+        attribution.method, counted
+    )
+
+
+def scalar(value: Any, row: int = 0) -> float | None:
+    """The entry of `row` of a tensor of scores or gaps, None where there is none or there are several targets."""
+    if value is None or value.ndim > 1:
+        return None
+    return float(value.reshape(-1)[row])
+
+
+def balance(attribution: Attribution, answer: str, baseline: str, unit: str = "", row: int = 0) -> str:
+    """Whether the parts add up to the score difference, in plain words."""
+    points = unit or "points"
+    score, start, gap = (scalar(v, row) for v in (attribution.scores, attribution.baseline_scores, attribution.delta))
+    if gap is None or score is None or start is None:
+        return "This method does not promise that its parts add up to the score: read which stand out, not their sum."
+    difference = score - start
+    share = abs(gap) / abs(difference) if difference else float("inf") if gap else 0.0
+    told = (
+        f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline}: "
+        f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}: "
+        f"a gap of {number(gap)}, or {share:.2%} of the difference."
+    )
+    if share > LOOSE:
+        told += " That is a large gap: take more steps before you rely on details."
+    return told
+
+
+def settled(attribution: Attribution, row: int = 0) -> str | None:
+    """The estimated error that was reached, where an error was asked for."""
+    error = scalar(attribution.error, row)
+    return None if error is None else f"The attribution itself is settled to about {error:.2%}."

@@ -39,7 +39,7 @@ class Functional(nn.Module):
         self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.gelu(self.first(x))
+        h = F.gelu(self.first(torch.sin(x)))
         h = F.softplus(h + x).mul_(2)
         return self.second(h * torch.sigmoid(h))
 

@@ -12,6 +12,8 @@ import enodo.captum.attr as ours
 from tests.captum.compare import both, compare, same
 from tests.captum.models import CASES, MLP, Case, Several, Text
 
+# Captum cannot replace the value of a layer that in-place code follows: see the differences.
+IN_PLACE = ("cnn", "conv1")
 LAYERS = [(name, layer) for name, build in CASES.items() for layer in build().layers]
 PATHS = ["LayerIntegratedGradients", "LayerConductance", "InternalInfluence"]
 
@@ -21,6 +23,8 @@ def case(request: pytest.FixtureRequest) -> Case:
     name, layer = request.param
     case = CASES[name]()
     case.layers = (layer,)
+    if (name, layer) == IN_PLACE and "LayerIntegratedGradients" in request.node.name:
+        case.model.relu.inplace = False
     return case
 
 
@@ -64,7 +68,7 @@ def test_deltas(case: Case, name: str) -> None:
     compare(name, *at(case), **about(case, baselines=case.baselines, return_convergence_delta=True, n_steps=20))
 
 
-def test_the_path_without_the_product(case: Case) -> None:
+def test_LayerIntegratedGradients_without_the_product(case: Case) -> None:
     options = {"multiply_by_inputs": False}
     compare("LayerIntegratedGradients", *at(case), options=options, **about(case, baselines=case.baselines))
 

@@ -81,7 +81,7 @@ def test_selectors_of_a_vector(name: str, selector: Any) -> None:
 
 @pytest.mark.parametrize(
     "selector",
-    [(1, 2, 3), (slice(None), 2, 3), (0, slice(1, 3), slice(2, 5)), lambda value: value[:, :, 0, 0].sum(1)],
+    [(1, 0, 1), (slice(None), 1, 1), (0, slice(0, 2), slice(1, 2)), lambda value: value[:, :, 0, 0].sum(1)],
     ids=["place", "channels", "box", "callable"],
 )
 @pytest.mark.parametrize("name", ["NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance"])

@@ -9,8 +9,8 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
   a stream of points; for inputs that are token ids the points are their embedding vectors (`q.entry_x`).
 
-`points(i, j)` gives the points from i to j as Values with leaves (j - i, B, ...). Results come as (i, j, ...) with scores
-(k, B) and gradients (k, B, ...), or (k, T, B, ...) for T targets.
+`points(i, j)` gives the points from i to j as Values with leaves (j - i, B, ...). Results come as (i, j, ...) with
+scores (k, B) and gradients (k, B, ...), or (k, T, B, ...) for T targets.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Question(Asked):
     """A question about some rows of a batch; see the module's text."""
 
     def gradient(self) -> tuple[Values, Values]:
-        """The values at `wrt` for the inputs, (B, ...), and the gradient of the score there, (B, ...) or (T, B, ...)."""
+        """The values at `wrt` for the inputs, (B, ...), and the score's gradient there, (B, ...) or (T, B, ...)."""
         sight, output = self._at_inputs(grad=True)
         scores = self._remember(sight, output)
         return self.x, self._gradients(scores, sight.values, 1).map(lambda t: t[0])
 
     def activation(self) -> Values:
-        """The values at `wrt` for the inputs, without a score: the pass is left once they have been seen."""
-        if self.wrt.late:
+        """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""
+        if self.wrt.ids or not self.wrt.at_inputs:
             sight, _ = self._at_inputs(grad=self.create_graph, score=False)
             self._check(sight)
             self.memo.update(sight=sight, x=sight.values)

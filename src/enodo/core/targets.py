@@ -88,7 +88,7 @@ def tensor_of(output: Any) -> Tensor:
 
 
 def prepare(target: Any, rows: int) -> Any:
-    """Any spelling of a target, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask or an Each."""
+    """A target of any spelling, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask, an Each."""
     if isinstance(target, Each):
         if not target.targets:
             refuse("target", "Each([])", "at least one target")
@@ -200,7 +200,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             )
         return picked.flatten(1).sum(1) if boxed and picked.ndim > 1 else picked
     index = index.to(y.device)
-    _check(y, index.shape[1], [index.min(), index.max()] if index.shape[1] == 1 else [], [1, 1])
+    ends = [end for column in index.unbind(1) for end in (column.min(), column.max())]
+    _check(y, index.shape[1], ends, [1 + i // 2 for i in range(len(ends))])
     index = index.repeat(tiles, 1)
     picked = y[(torch.arange(len(y), device=y.device), *index.unbind(1))]
     if picked.ndim > 1 and picked.numel() != len(picked):

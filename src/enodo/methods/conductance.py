@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.question import Question
-from ..core.registry import method
-from ..core.values import Values
+from enodo.core.question import Question
+from enodo.core.registry import method
+from enodo.core.values import Values, concat
+
 from .gradient_shap import _times
 from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
 
@@ -33,8 +34,8 @@ def conductance(
     """The part of f(x) - f(x0) that flows through each unit of a layer, as the inputs move along the straight path.
 
     a_j = integral of df/dh_j dh_j, the h_j being the values at `wrt` while the inputs go from x0 to x; as a sum over
-    steps + 1 nodes of the gradient at a node times the change of h to the next. At the inputs it is integrated gradients. Options
-    as there; with `tol`, the steps are doubled.
+    steps + 1 nodes of the gradient at a node times the change of h to the next. At the inputs it is integrated
+    gradients. Options as there; with `tol`, the steps are doubled.
     """
     if tol is None:
         check_steps(steps)
@@ -48,9 +49,9 @@ def _stieltjes(q: Question, steps: int, quadrature: str) -> Values:
     alphas, _ = nodes(quadrature, steps + 1)
     total: Values | None = None
     last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
-    for _, _, (h, g) in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
-        if last is not None:
-            h, g = (old.map(lambda a, b: torch.cat([a, b]), new) for old, new in zip(last, (h, g), strict=True))
+    for _, _, block in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
+        joined = block if last is None else tuple(concat(pair, 0) for pair in zip(last, block, strict=True))
+        h, g = joined
         last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
         step = h.map(lambda t: t[1:] - t[:-1])
         part = g.map(lambda t: t[:-1]).map(_times, step).map(lambda t: t.sum(0))
@@ -107,6 +108,7 @@ def neuron_conductance(
     quadrature: str = "gausslegendre",
     tol: float | None = None,
     max_steps: int = MAX_STEPS,
+    multiply: bool = True,
 ) -> Values:
     """The part of each input's integrated gradient that flows through a neuron.
 
@@ -120,7 +122,8 @@ def neuron_conductance(
         here, there = (v if rows is None else v.map(lambda t: t[rows.to(t.device)]) for v in (x, x0))
         alphas, weights = nodes(quadrature, size)
         stream = part.flows(len(alphas), line(there, here, alphas), through, neuron)
-        return weighted_sum(stream, weights) * (here - there)
+        flown = weighted_sum(stream, weights)
+        return flown * (here - there) if multiply else flown
 
     if tol is None:
         check_steps(steps)

@@ -77,7 +77,7 @@ class NeuronConductance(Multiplying, NeuronAttribution, GradientAttribution):
             additional_forward_args=additional_forward_args,
             internal_batch_size=internal_batch_size,
             grad_kwargs=grad_kwargs,
-            layer=through["of"],
+            through=through["of"],
             neuron=through["target"],
             steps=n_steps,
             quadrature=method,

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from . import tree as trees
+from .errors import refuse
+from .given import LEFT_OUT
 from .places import Visit
 from .running import Call, forward, stack
 from .values import Values, concat
 
 if TYPE_CHECKING:
-    from .question import Question
+    from .asked import Asked
 
 
 def take_baseline(baseline: Any, rows: int, index: Tensor) -> Any:
@@ -25,36 +27,44 @@ def take_baseline(baseline: Any, rows: int, index: Tensor) -> Any:
     return trees.map_tree(some, baseline)
 
 
-def of_baseline(q: Question) -> Values:
+def of_baseline(q: Asked) -> Values:
     """A baseline (B rows, or a background of R) as values at the inputs; token ids by the vectors they look up."""
     sight, ids, base = q.sight, q.entry.ids, q.baseline
-    leaves = [
-        trees.get(base, (*point.path, *path))
-        for point, form in zip(q.entry.points, sight.forms, strict=True)
-        for path in form.paths
-    ]
+    paths = [(*p.path, *path) for p, f in zip(q.entry.points, sight.forms, strict=True) for path in f.paths]
+    met = {found.leaf for found in sight.lookups}
+    asked = paths + [path for leaf, path in enumerate(ids) if leaf in met]
+    given = [t for t in (trees.get(base, path) for path in asked) if isinstance(t, Tensor)]
+    rows = len(given[0]) if given else 1 if q.background else q.rows
+    if q.background:
+        base = _completed(q, base, asked, rows)
+    leaves = [trees.get(base, path) for path in paths]
     if not ids:
         return Values(leaves)
     zero = [trees.get(base, path) is None for path in ids]
-    given = [t for t in (*leaves, *(trees.get(base, path) for path in ids)) if t is not None]
-    rows = len(given[0]) if given else 1 if q.background else q.rows
-    if all(zero):
+    if all(zero[leaf] for leaf in met):
         return Values(leaves + [v.new_zeros(rows, *v.shape[1:]) for v in sight.vectors])
-
-    def token_or_input(b: Any, x: Any) -> Any:
-        return stack(x[:1], rows).flatten(0, 1)[:rows] if b is None and isinstance(x, Tensor) else b
-
     call = q.call.take(torch.arange(rows) % q.rows)
-    tokens = trees.map_tree(token_or_input, base, q.call.inputs)
+    tokens = trees.map_tree(lambda b, x: x if b is None or b is LEFT_OUT else b, base, call.inputs)
     visit = Visit(q.entry, None, False, False, None)
     forward(Call(call.model, tokens, call.args, call.kwargs, rows), q.of, [visit], grad=False, constants=q.constants)
     q.log.forwarded(rows)
-    vectors = visit.sight.vectors
-    pairs = zip(sight.lookups, vectors, strict=True)
+    pairs = zip(sight.lookups, visit.sight.vectors, strict=True)
     return Values(leaves + [torch.zeros_like(v) if zero[k.leaf] else v for k, v in pairs])
 
 
-def look_at_baseline(q: Question) -> tuple[Values, Tensor]:
+def _completed(q: Asked, base: Any, asked: list[trees.Path], rows: int) -> Any:
+    """A background with the entries that it leaves out taken from the inputs, which must not differ by row there."""
+    for path in asked:
+        if trees.get(base, path) is LEFT_OUT:
+            t = trees.get(q.call.inputs, path)
+            if (t != t[:1]).any():
+                given = f"a background without an entry for inputs{trees.spell(path)}, whose rows differ"
+                refuse("baseline", given, "an entry for each input that differs from row to row")
+            base = trees.put(base, path, stack(t[:1], rows))
+    return base
+
+
+def look_at_baseline(q: Asked) -> tuple[Values, Tensor]:
     """The values at `wrt` for the baseline and the score there, (B,) or (T, B); for a background, the mean score."""
     x0 = q.entry_x0
     if not q.background:

@@ -1,4 +1,4 @@
-"""The errors and warnings a user can meet: each names the argument, what was given, what was expected, what to write."""
+"""The errors and warnings a user can meet: what argument, what was given, what was expected, what to write instead."""
 
 from __future__ import annotations
 

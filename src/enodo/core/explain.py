@@ -59,7 +59,7 @@ def explain(
     progress      True for a bar, or a function of (rows done, rows planned)
     options       the method's own
 
-    Returns an `Attribution` shaped like the value at `wrt`. Errors are `BadArgument` (a ValueError) and name the argument.
+    Returns an `Attribution` shaped like the value at `wrt`. Errors are `BadArgument` (a ValueError), and name theirs.
     """
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
@@ -72,8 +72,8 @@ def explain(
     check_options(card, options)
     log = Log(progress)
     question = ask(
-        model, inputs, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs, batch_size=batch_size,
-        seed=seed, create_graph=create_graph, log=log, needs=card.needs,
+        model, inputs, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs,
+        batch_size=batch_size, seed=seed, create_graph=create_graph, log=log, needs=card.needs,
     )  # fmt: skip
     try:
         answers = list(answered(question, card, options))
@@ -113,7 +113,8 @@ def ask(
     model = eager(model)
     if getattr(model, "training", False):
         warnings.warn(
-            "The model is in train mode: dropout and batch statistics become part of the explanation. Call model.eval() first.",
+            "The model is in train mode: dropout and batch statistics become part of the explanation. "
+            "Call model.eval() first.",
             TrainModeWarning,
             stacklevel=3,
         )
@@ -222,8 +223,8 @@ def _gathered(
     if base is not None and scores is not None:
         total = torch.cat([v.rowsum(q.scores).to(torch.float64) for q, v in answers], -1)
         delta = (total - (scores - base)).to(scores.dtype).detach()
-    for q, v in answers:
-        for t, x in zip(v.leaves, q.x.leaves, strict=True):
+    for _, v in answers:
+        for t in v.leaves:
             if not t.isfinite().all():
                 given = "an explanation with NaN or infinity, although the scores are finite"
                 refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)

@@ -13,6 +13,8 @@ from . import tree as trees
 from .errors import BadType, describe, refuse
 from .values import is_continuous
 
+LEFT_OUT = "as in the input"  # an entry that a background does not have
+
 
 def tensors(value: Any, argument: str) -> Any:
     """`value` with numpy arrays and lists of numbers turned into tensors; other leaves stay."""
@@ -44,7 +46,7 @@ def count_rows(inputs: Any) -> int:
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", inputs, "at least one tensor", kind=BadType)
-    sizes = {}
+    sizes: dict[int, str] = {}
     for path, t in found:
         if t.ndim:
             sizes.setdefault(len(t), "inputs" + trees.spell(path))
@@ -102,7 +104,8 @@ def _structure(baseline: Any, inputs: Any, path: trees.Path, rows: int, backgrou
     keys, known = dict(given), [key for key, _ in entries]
     if [k for k in keys if k not in known] or (not isinstance(inputs, Mapping) and len(given) != len(entries)):
         refuse("baseline" + trees.spell(path), f"entries {list(keys)}", f"entries like the inputs': {known}")
-    new = [_structure(keys[k], v, (*path, k), rows, background) if k in keys else v for k, v in entries]
+    absent = LEFT_OUT if background else None
+    new = [_structure(keys[k], v, (*path, k), rows, background) if k in keys else absent or v for k, v in entries]
     return trees.rebuild(inputs, new)
 
 

@@ -34,7 +34,7 @@ class Where:
 
     @property
     def late(self) -> bool:
-        """Whether every place is a layer whose call number is given, so that a pass may be left after the last of them."""
+        """Whether every place is a layer of a given call, so that a pass may be left after the last of them."""
         return all(p.layer is not None and p.call is not None and p.call >= 0 for p in self.points)
 
 
@@ -75,7 +75,7 @@ UNSEEN = Form(None, ())
 
 
 class Visit:
-    """One pass at a `Where`: sees the values there or, with `put`, sets them; with `grad`, makes them differentiable."""
+    """One pass at a `Where`: sees the values there or, with `put`, sets them; `grad` makes them differentiable."""
 
     def __init__(self, where: Where, put: Values | None, grad: bool, keep: bool, known: Sight | None) -> None:
         self.where, self.grad, self.keep, self.known = where, grad, keep, known

@@ -155,5 +155,5 @@ class Question(Asked):
 
 def _by_point(scores: Tensor, k: int) -> Tensor:
     """(k * B) -> (k, B); (T, k * B) -> (k, T, B)."""
-    scores = scores.detach()
-    return scores.unflatten(-1, (k, -1)) if scores.ndim == 1 else scores.unflatten(-1, (k, -1)).movedim(1, 0)
+    scores = scores.detach().reshape(*scores.shape[:-1], k, -1)
+    return scores if scores.ndim == 2 else scores.movedim(1, 0)

@@ -1,4 +1,4 @@
-"""Methods by name: each is a function of a Question, described by a Card that the command line, the docs and the tests read."""
+"""Methods by name: each is a function of a Question, with a Card that the command line, the docs and the tests read."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import version
+from enodo import version
+
 from . import tree as trees
 from .errors import BadType, describe, refuse
 
@@ -119,13 +120,13 @@ class Attribution:
 
     def plot(self, **options: Any) -> Any:
         """A matplotlib Figure that suits the data; see `enodo.show` (needs the extra `show`)."""
-        from ..show import plot  # the one upward import, made when a reader asks for a picture
+        from enodo.show import plot  # the one upward import, made when a reader asks for a picture
 
         return plot(self, **options)
 
     def to_html(self, **options: Any) -> str:
         """A self-contained HTML fragment; see `enodo.show`."""
-        from ..show import to_html
+        from enodo.show import to_html
 
         return to_html(self, **options)
 

@@ -1,8 +1,8 @@
 """`Watch`: sees every torch call of one forward pass.
 
 It gives parameters to the calls as constants, so that a pass keeps no activations for parameter gradients that nobody
-asked for (the model itself is not touched: another thread may be training it); it counts what a pass holds; and it finds
-the lookups that integer inputs reach, by following those tensors through views, slices, copies and offsets.
+asked for (the model itself is not touched: another thread may be training it); it counts what a pass holds; and it
+finds the lookups that integer inputs reach, by following those tensors through views, slices, copies and offsets.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from .errors import refuse
 
-# Calls that move or copy the entries of an integer tensor: applied to the entries' positions, they tell where each went.
+# Calls that move or copy the entries of an integer tensor: applied to the positions, they tell where each went.
 _MOVES = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze transpose permute t T mT movedim swapaxes contiguous clone detach"
-    " expand expand_as repeat repeat_interleave tile __getitem__ index_select select narrow split tensor_split chunk unbind"
-    " flip roll cat stack gather take_along_dim view_as reshape_as".split()
+    " expand expand_as repeat repeat_interleave tile __getitem__ index_select select narrow split tensor_split chunk"
+    " unbind flip roll cat stack gather take_along_dim view_as reshape_as".split()
 )
 # Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
 _ELEMENTWISE = frozenset(
@@ -33,7 +33,7 @@ _ELEMENTWISE = frozenset(
 
 @dataclass(frozen=True)
 class Lookup:
-    """Where the rows of an embedding lookup came from: entry (b, ...) of the looked-up vectors is that of `positions`."""
+    """Where the rows of an embedding lookup came from: `positions` has an entry for each looked-up vector."""
 
     leaf: int  # which integer input
     positions: Tensor  # (B, ...) flat positions within a row of that input; -1 where the model put in a constant
@@ -58,11 +58,12 @@ class Lookup:
         scores = scores.reshape(*vectors.shape[: lead + 1], -1)
         scores = torch.where(positions >= 0, scores, 0)
         out = scores.new_zeros(*scores.shape[: lead + 1], shape.numel())
-        return out.scatter_add(-1, positions.clamp(min=0).expand_as(scores), scores).unflatten(-1, shape)
+        out = out.scatter_add(-1, positions.clamp(min=0).expand_as(scores), scores)
+        return out.view(*out.shape[:-1], *shape)
 
 
 class Tracker:
-    """Follows the integer inputs of one pass to the lookups they reach; `tap` sees and may replace what is looked up."""
+    """Follows the integer inputs of one pass to the lookups they reach; `tap` sees, and may replace, the vectors."""
 
     def __init__(self, rows: int, ids: Sequence[Tensor], tap: Callable[[Lookup, Tensor], Tensor]) -> None:
         self.rows, self.tap = rows, tap
@@ -71,7 +72,7 @@ class Tracker:
             self.known[id(t)] = (t, leaf, torch.arange(t.numel(), device=t.device).view(t.shape))
 
     def after(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], out: Any) -> Any:
-        """`out`, or what takes its place; called after each torch call that has an integer input among its arguments."""
+        """`out`, or what takes its place; called after each torch call that has an integer input as an argument."""
         name = getattr(func, "__name__", "").strip("_")
         name = "__getitem__" if name == "getitem" else name.removesuffix("_")
         if name == "get":  # a property such as x.T
@@ -98,7 +99,9 @@ class Tracker:
     def _index_of_lookup(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
         if func is F.embedding:
             index = args[0] if args else kwargs.get("input")
-        elif func is torch.embedding or (name == "__getitem__" and id(args[0]) not in self.known and isinstance(args[1], Tensor)):
+        elif func is torch.embedding or (
+            name == "__getitem__" and id(args[0]) not in self.known and isinstance(args[1], Tensor)
+        ):
             index = args[1]
         elif name == "index_select" and id(args[0]) not in self.known:
             index = args[2] if len(args) > 2 else kwargs.get("index")

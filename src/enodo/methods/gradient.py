@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..core.question import Question
-from ..core.registry import method
-from ..core.values import Values
+from enodo.core.question import Question
+from enodo.core.registry import method
+from enodo.core.values import Values
 
 
 @method(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..core.errors import BadType, refuse
-from ..core.question import Question
-from ..core.registry import method
-from ..core.streams import Streams
-from ..core.values import Values
+from enodo.core.errors import BadType, refuse
+from enodo.core.question import Question
+from enodo.core.registry import method
+from enodo.core.streams import Streams
+from enodo.core.values import Values
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Moments:
 
 @dataclass
 class Draws:
-    """Points drawn for gradient SHAP, made one sample at a time so that they do not depend on the cutting into passes."""
+    """Points drawn for gradient SHAP, one sample at a time so that they do not depend on the cutting into passes."""
 
     x: Values
     background: Values
@@ -60,9 +61,7 @@ class Draws:
     def __call__(self, i: int, j: int) -> Values:
         """The points of samples i to j."""
         samples = [self._one() for _ in range(i, j)]
-        start, end, point = (
-            parts[0].map(lambda *ts: torch.stack(ts), *parts[1:]) for parts in zip(*samples, strict=True)
-        )
+        start, end, point = (_stacked(parts) for parts in zip(*samples, strict=True))
         self.ends.append((start, end))
         return point
 
@@ -73,6 +72,10 @@ class Draws:
         end = self.x + self.streams.normal(self.x) * self.noise if self.noise else self.x
         point = start.map(lambda s, e: torch.lerp(s, e, alpha.to(s).view(-1, *[1] * (s.ndim - 1))), end)
         return start, end, point
+
+
+def _stacked(parts: Sequence[Values]) -> Values:
+    return parts[0].map(lambda *ts: torch.stack(ts), *parts[1:])
 
 
 @method(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import quadrature as rules
-from ..core.question import Question
-from ..core.registry import method
-from ..core.values import Values
+from enodo.core import quadrature as rules
+from enodo.core.question import Question
+from enodo.core.registry import method
+from enodo.core.values import Values
+
 from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
 
 SMALLEST = 3  # the nested rule that error control begins with, of 7 nodes
@@ -18,7 +19,7 @@ SMALLEST = 3  # the nested rule that error control begins with, of 7 nodes
     "integrated_gradients",
     title="Integrated gradients",
     paper="Sundararajan et al. 2017, arXiv:1703.01365, equation 1",
-    when="The default for differentiable models: contributions that add up to the change of the score from the baseline.",
+    when="The default for differentiable models: contributions that add up to the change of the score from a baseline.",
     needs="gradient score baseline",
     claims="completeness",
     aliases=("ig",),

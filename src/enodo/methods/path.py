@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import quadrature
-from ..core.errors import BadType, SettlingWarning, refuse
-from ..core.question import Points, Question
-from ..core.values import Values
+from enodo.core import quadrature
+from enodo.core.asked import Points
+from enodo.core.errors import BadType, SettlingWarning, refuse
+from enodo.core.question import Question
+from enodo.core.values import Values, along
 
 MAX_STEPS = 255  # the largest nested rule
 
@@ -70,23 +71,23 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
     """
     if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not tol > 0:
         refuse("tol", tol, "a positive number, for example 0.01", kind=BadType)
-    rows, state = torch.arange(q.rows), []
-    answer, state = attempt(q, rows, 0, state)
+    rows = torch.arange(q.rows)
+    answer, state = attempt(q, rows, 0, [])
     like = q.scores
     error = torch.full(like.shape, float("inf"), dtype=torch.float64)
     for level in range(1, len(sizes)):
         part = q if len(rows) == q.rows else q.take(rows)
         new, state = attempt(part, rows, level, state)
-        old = answer.map(lambda t: _rows(t, rows, like.ndim))
+        old = answer.map(_rows, rows, like.ndim)
         change = (_norm(new - old, like.ndim) / _norm(new, like.ndim).clamp(min=torch.finfo(torch.float64).tiny)).cpu()
         open_ = error[..., rows] > tol  # a target that has settled keeps its answer while its row goes on for others
-        merged = new.map(lambda n, o: torch.where(_lift(open_.to(n.device), n), n, o), old)
-        answer = answer.map(lambda t, m: _put_rows(t, rows, m, like.ndim), merged)
+        merged = new.map(_chosen, old, open_)
+        answer = answer.map(_put_rows, merged, rows, like.ndim)
         error[..., rows] = torch.where(open_, change, error[..., rows])
         going = (error[..., rows] > tol).reshape(-1, len(rows)).any(0)
         if not going.any():
             break
-        rows, state = rows[going], [s.map(lambda t: _rows(t, going.nonzero().flatten(), like.ndim)) for s in state]
+        rows, state = rows[going], [s.map(_rows, going.nonzero().flatten(), like.ndim) for s in state]
     q.memo["error"] = error.to(like.dtype)
     worst = error.max().item()
     if worst > tol:
@@ -112,12 +113,12 @@ def _rows(t: Tensor, rows: Tensor, lead: int) -> Tensor:
     return t.index_select(lead - 1, rows.to(t.device))
 
 
-def _put_rows(t: Tensor, rows: Tensor, new: Tensor, lead: int) -> Tensor:
+def _put_rows(t: Tensor, new: Tensor, rows: Tensor, lead: int) -> Tensor:
     return t.index_copy(lead - 1, rows.to(t.device), new)
 
 
-def _lift(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.view(*mask.shape, *[1] * (like.ndim - mask.ndim))
+def _chosen(new: Tensor, old: Tensor, open_: Tensor) -> Tensor:
+    return torch.where(along(open_.to(new.device), new), new, old)
 
 
 def _norm(v: Values, lead: int) -> Tensor:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import BadType, refuse
-from ..core.question import Question
-from ..core.registry import card_of, check_options, method
-from ..core.values import Values
+from torch import Tensor
+
+from enodo.core.errors import BadType, refuse
+from enodo.core.question import Question
+from enodo.core.registry import card_of, check_options, method
+from enodo.core.values import Values
+
 from .gradient_shap import Moments
 
 
@@ -16,8 +19,8 @@ def smoothed(
 ) -> Moments:
     """The moments of a method's answers (their squares) over `samples` noisy copies of the inputs.
 
-    Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of each
-    row of each input where `relative`. Token ids get theirs on the vectors they look up.
+    Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of
+    each row of each input where `relative`. Token ids get theirs on the vectors they look up.
     """
     if isinstance(samples, bool) or not isinstance(samples, int):
         refuse("samples", samples, "a whole number", kind=BadType)
@@ -35,13 +38,18 @@ def smoothed(
         noisy = [x + streams.normal(x) * spread * noise for _ in range(k)]
         answer = card.fn(q.at_copies(noisy, done), **options)
         lead = answer.leaves[0].ndim - q.x.leaves[0].ndim
-        answer = answer.map(lambda t: t.unflatten(lead, (k, q.rows)).movedim(lead, 0))
+        answer = answer.map(_by_copy, lead, k)
         moments.add(answer * answer if square else answer)
         done += k
     return moments
 
 
-def _range(t: Any) -> Any:
+def _by_copy(t: Tensor, lead: int, k: int) -> Tensor:
+    """(..., k * B, ...) -> (k, ..., B, ...), `lead` dimensions standing before the rows."""
+    return t.reshape(*t.shape[:lead], k, -1, *t.shape[lead + 1 :]).movedim(lead, 0)
+
+
+def _range(t: Tensor) -> Tensor:
     flat = t.flatten(1)
     return (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (t.ndim - 1))
 
@@ -64,7 +72,7 @@ def smoothgrad(
 ) -> Values:
     """The mean of a method's attributions over noisy copies of the inputs, with its standard error.
 
-    a = (1/n) sum_k method(x + e_k), e_k Gaussian; see `smoothed` for the noise. `inner` is any method, `options` are its.
+    a = (1/n) sum_k method(x + e_k), e_k Gaussian; see `smoothed` for the noise. `inner` is any method, `options` its.
     """
     moments = smoothed(q, inner, samples, noise, relative, False, options)
     q.memo["stderr"] = moments.stderr

@@ -19,6 +19,7 @@ from .points import Point
 from .running import Call, forward
 from .streams import Streams
 from .values import Values
+from .watch import Constants
 
 Points = Callable[[int, int], Values]
 Answer = TypeVar("Answer")
@@ -44,7 +45,7 @@ class Asked:
     create_graph: bool = False
     grad_options: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)  # what earlier passes found out
-    constants: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # parameters, detached
+    constants: Constants = field(default_factory=Constants)
 
     # ---------------------------------------------------------------- rows
     @property
@@ -70,18 +71,26 @@ class Asked:
             memo=known,
         )
 
-    def at_copies(self: Self, copies: Sequence[Values], first: int) -> Self:
+    def at_copies(self: Self, copies: Sequence[Values], first: int, picks: Sequence[Tensor] = ()) -> Self:
         """The question about k shifted copies of every row, k * B rows, each copy with random streams of its own.
 
-        The target stays what it is at the inputs themselves.
+        The target stays what it is at the inputs themselves. `picks`, (B,) for each copy, are the rows of the background
+        that become the baselines of its rows.
         """
         k, rows = len(copies), torch.arange(self.rows)
         settled = replace(self, target=self.settled_target)
+        if picks:
+            size = self.entry_x0.leaves[0].shape[0]
+            drawn = entry.take_baseline(self.baseline, size, torch.stack(list(picks)).flatten())
+            settled, picked = replace(settled, baseline=None), {"baseline": drawn, "background": False}
+        else:
+            picked = {}
         return replace(
             settled.take(rows.repeat(k)),
             keys=tuple((*key, first + c) for c in range(k) for key in self.keys),
             shift=copies[0].map(lambda *ts: torch.cat(ts), *copies[1:]),
             memo={},
+            **picked,
         )
 
     # ---------------------------------------------------------------- the target and the scores
@@ -123,10 +132,12 @@ class Asked:
     def sight(self) -> Sight:
         """What is known about `wrt`: the structure found there, calls, lookups."""
         if "sight" not in self.memo:
-            if self.wrt.at_inputs and not self.wrt.ids:
+            if self.wrt is self.entry and self.shift is not None:
+                self.memo["sight"], self.memo["x"] = self.unshifted.sight, self.shift
+            elif self.wrt.at_inputs and not self.wrt.ids:
                 visit = Visit(self.wrt, None, False, False, None)
                 visit.inputs(self.call.inputs)
-                self.memo["sight"], self.memo["x"] = visit.sight, visit.sight.values
+                self.memo["sight"], self.memo["x"] = visit.sight, self.shift or visit.sight.values
             else:
                 self._look()
         sight: Sight = self.memo["sight"]
@@ -245,8 +256,8 @@ class Asked:
 
     def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
         measure = grad and self.budget.unmeasured
-        device = next((t.device for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)), torch.device("cpu"))
-        before = torch.cuda.memory_allocated(device) if measure and device.type == "cuda" else 0
+        device = _device(call.inputs) if measure else torch.device("cpu")
+        before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         output, held = forward(
             call,
             self.of,
@@ -286,3 +297,7 @@ class Asked:
         half = k // 2
         yield from self._halving(i, x.map(lambda t: t[:half]), run)
         yield from self._halving(i + half, x.map(lambda t: t[half:]), run)
+
+
+def _device(inputs: Any) -> torch.device:
+    return next(t.device for _, t in trees.leaves(inputs) if isinstance(t, Tensor))

@@ -9,10 +9,8 @@ its largest tensor below that size. On a GPU it may take a share of the free mem
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
-from torch import nn
 
 from .errors import BadType, refuse
 
@@ -21,6 +19,7 @@ LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every blo
 FEW = 5  # rows that a pass has even above the working set, memory permitting
 FIRST_PASS = 32 << 20  # bytes of activations for the guess that precedes any measurement
 GROWTH = 4096  # bytes of activations guessed for each byte of input
+LIGHT = 256 << 10  # bytes a row, guessed, below which there is nothing to measure or to save
 UNLIMITED = 4096  # rows; more gains nothing
 SHARE = 0.4  # of the free memory
 _OUT_OF_MEMORY = (getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError), MemoryError)
@@ -29,7 +28,9 @@ _OUT_OF_MEMORY = (getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError
 class Budget:
     """Rows a pass may have; shared by all blocks of one call."""
 
-    def __init__(self, batch_size: int | str, model: Any, row_bytes: int) -> None:
+    def __init__(self, batch_size: int | str, weights: int, row_bytes: int) -> None:
+        guess = GROWTH * row_bytes + weights  # bytes of activations a row
+        self.light = guess < LIGHT
         self.fixed = batch_size != "auto"
         self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
         if self.fixed:
@@ -39,13 +40,12 @@ class Budget:
                 refuse("batch_size", batch_size, 'a positive int or "auto"')
             self.limit = batch_size
             return
-        weights = sum(p.nbytes for p in model.parameters()) if isinstance(model, nn.Module) else 0
-        self.limit = max(1, min(UNLIMITED, FIRST_PASS // max(1, GROWTH * row_bytes + weights)))
+        self.limit = max(1, min(UNLIMITED, FIRST_PASS // max(1, guess)))
 
     @property
     def unmeasured(self) -> bool:
         """Whether the next pass with a graph should report what it held."""
-        return self.row_cost is None
+        return self.row_cost is None and not self.light
 
     def measured(self, held: int, largest: int, rows: int, device: torch.device) -> None:
         """Take note that a pass of `rows` rows held `held` bytes, `largest` in one tensor, and set the limit by it."""

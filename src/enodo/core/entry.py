@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from . import tree as trees
 from .errors import refuse
 from .given import LEFT_OUT
 from .places import Visit
-from .running import Call, forward, stack
+from .running import forward, stack
 from .values import Values, concat
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def of_baseline(q: Asked) -> Values:
     call = q.call.take(torch.arange(rows) % q.rows)
     tokens = trees.map_tree(lambda b, x: x if b is None or b is LEFT_OUT else b, base, call.inputs)
     visit = Visit(q.entry, None, False, False, None)
-    forward(Call(call.model, tokens, call.args, call.kwargs, rows), q.of, [visit], grad=False, constants=q.constants)
+    forward(replace(call, inputs=tokens), q.of, [visit], grad=False, constants=q.constants)
     q.log.forwarded(rows)
     pairs = zip(sight.lookups, visit.sight.vectors, strict=True)
     return Values(leaves + [torch.zeros_like(v) if zero[k.leaf] else v for k, v in pairs])

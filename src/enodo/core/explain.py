@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,16 +14,17 @@ from torch import Tensor, nn
 from . import targets
 from . import tree as trees
 from .budget import Budget, is_out_of_memory
-from .errors import BadArgument, BadType, NotFinite, TrainModeWarning, describe, refuse
+from .errors import BadType, NotFinite, TrainModeWarning, describe, refuse
 from .given import baseline_like, count_rows, tensors
 from .log import Log
 from .places import Where
-from .points import EMBEDDING, INPUT, OUTPUT, Point, locate
+from .points import INPUT, OUTPUT, Point, locate
 from .question import Question
-from .registry import Card, card_of, check_options
+from .registry import Card, card_of, check_options, with_options
 from .result import Attribution, provenance
-from .running import Call, eager
-from .values import Values, concat, is_continuous
+from .running import Call, State, eager
+from .values import Values, is_continuous
+from .watch import Constants
 
 Spot = Point | str | nn.Module
 
@@ -68,7 +70,7 @@ def explain(
                 batch_size=batch_size, seed=seed, create_graph=create_graph, progress=progress, **options,
             )  # fmt: skip
     started = time.perf_counter()
-    card = card_of(method)
+    card = with_options(card_of(method), options)
     check_options(card, options)
     log = Log(progress)
     question = ask(
@@ -81,7 +83,7 @@ def explain(
         log.close()
     about = {
         "method": card.name,
-        "options": {n: p.default for n, p in card.options.items() if p.default is not p.empty} | options,
+        "options": card.defaults | options,
         "seconds": time.perf_counter() - started,
         "batch_size": question.budget.limit,
     }
@@ -111,7 +113,8 @@ def ask(
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         refuse("seed", seed, "a whole number from 0", kind=BadType)
     model = eager(model)
-    if getattr(model, "training", False):
+    state = State.of(model)
+    if state.training:
         warnings.warn(
             "The model is in train mode: dropout and batch statistics become part of the explanation. "
             "Call model.eval() first.",
@@ -121,7 +124,8 @@ def ask(
     inputs = _usable(tensors(inputs, "inputs"))
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
-    call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows)
+    call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows, state)
+    budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
         refuse("wrt", "an empty list", "at least one place")
@@ -140,7 +144,8 @@ def ask(
         wrt=asked,
         entry=entry,
         of=end,
-        budget=Budget(batch_size, model, _row_bytes(inputs, rows)),
+        budget=budget,
+        constants=Constants(budget.light),
         log=log or Log(),
         background="background" in needs,
         seed=seed,
@@ -212,7 +217,7 @@ def _gathered(
     if scores is not None:
         _check_finite(question, scores)
     base = torch.cat([q.baseline_scores for q, _ in answers], -1) if "completeness" in card.claims else None
-    if base is not None and not base.isfinite().all():
+    if base is not None and not _is_finite(base):
         refuse(
             "baseline",
             "one at which the model's score is not finite",
@@ -223,9 +228,11 @@ def _gathered(
     if base is not None and scores is not None:
         total = torch.cat([v.rowsum(q.scores).to(torch.float64) for q, v in answers], -1)
         delta = (total - (scores - base)).to(scores.dtype).detach()
+    if "delta" in first.memo:
+        delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
     for _, v in answers:
         for t in v.leaves:
-            if not t.isfinite().all():
+            if not _is_finite(t):
                 given = "an explanation with NaN or infinity, although the scores are finite"
                 refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
     trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
@@ -270,8 +277,13 @@ def _described(settled: list[Any]) -> Any:
     return getattr(first, "__name__", type(first).__name__) if callable(first) else first
 
 
+def _is_finite(t: Tensor) -> bool:
+    total = t.detach().sum(dtype=torch.float64) if not t.is_complex() else t.detach().abs().sum()
+    return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
+
+
 def _check_finite(question: Question, scores: Tensor) -> None:
-    if scores.isfinite().all():
+    if _is_finite(scores):
         return
     rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
     model, inputs = question.call.model, question.call.inputs
@@ -282,6 +294,3 @@ def _check_finite(question: Question, scores: Tensor) -> None:
         if not p.isfinite().all():
             refuse("model", f"NaN or infinity in its parameter {name!r}", "finite parameters", kind=NotFinite)
     refuse("model", f"NaN or infinity as the score of rows {rows[:8]}", "finite scores", kind=NotFinite)
-
-
-__all__ = ["EMBEDDING", "BadArgument", "answered", "ask", "concat", "explain"]

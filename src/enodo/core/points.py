@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,16 +83,16 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
     point = Point.parse(spec)
     if point.layer is None:
         return point, str(point)
-    known = dict(model.named_modules()) if isinstance(model, nn.Module) else None
-    if isinstance(point.layer, nn.Module):
-        if known is None:
+    if not isinstance(model, nn.Module):
+        if isinstance(point.layer, nn.Module):
             return point, str(point)
+        refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
+    known = dict(model.named_modules())
+    if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
         if name is None:
             refuse(argument, f"a {type(point.layer).__name__} that is not part of the model", "a layer of the model")
         return point, str(replace(point, layer=name))
-    if known is None:
-        refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
     if point.layer not in known:
         refuse(argument, repr(point.layer), "the dotted name of a layer", nearest(point.layer, filter(None, known)))
     return replace(point, layer=known[point.layer]), str(point)
@@ -106,14 +106,10 @@ class Stop(BaseException):
 _current: ContextVar[object] = ContextVar("enodo_current_pass", default=None)
 
 
-@contextmanager
-def our_pass(token: object) -> Iterator[None]:
-    """Mark everything that runs inside (in this thread) as part of the pass `token`."""
-    reset = _current.set(token)
-    try:
-        yield
-    finally:
-        _current.reset(reset)
+def enter_pass(token: object) -> Callable[[], None]:
+    """Mark everything that this thread runs as part of the pass `token`, until what is returned is called."""
+    before = _current.set(token)
+    return lambda: _current.reset(before)
 
 
 def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, int], Any]) -> None:

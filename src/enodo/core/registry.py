@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from .errors import BadType, nearest, refuse
@@ -30,13 +31,18 @@ class Card:
         """The first line of the method's docstring."""
         return (inspect.getdoc(self.fn) or "").split("\n", 1)[0]
 
-    @property
+    @cached_property
     def options(self) -> dict[str, inspect.Parameter]:
         """The method's own options: its keyword parameters, with defaults."""
         parameters = list(inspect.signature(self.fn).parameters.values())
         return {p.name: p for p in parameters[1:] if p.kind is not inspect.Parameter.VAR_KEYWORD}
 
-    @property
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The options that have a default, with it."""
+        return {n: p.default for n, p in self.options.items() if p.default is not p.empty}
+
+    @cached_property
     def open(self) -> bool:
         """Whether the method passes unknown options on to a method inside it."""
         return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(self.fn).parameters.values())
@@ -95,6 +101,17 @@ def card_of(spec: str | Callable[..., Any]) -> Card:
     return known or Card(
         getattr(spec, "__name__", type(spec).__name__), spec, needs=frozenset({"gradient", "score", "baseline"})
     )
+
+
+def with_options(card: Card, options: dict[str, Any]) -> Card:
+    """The Card of a method asked with these options: one around another method needs what that one needs.
+
+    The option `draw_baseline` makes the baseline a background of which each sample draws a row.
+    """
+    if "inner" not in card.options:
+        return card
+    needs = card_of(options.get("inner", card.options["inner"].default)).needs | {"gradient"}
+    return replace(card, needs=needs | {"background"} if options.get("draw_baseline") else needs)
 
 
 def check_options(card: Card, options: dict[str, Any]) -> None:

@@ -13,8 +13,27 @@ from torch import Tensor, nn
 from . import tree as trees
 from .errors import refuse
 from .places import Visit
-from .points import Point, Stop, on_layer, our_pass, part_of
-from .watch import Watch
+from .points import Point, Stop, enter_pass, on_layer, part_of
+from .watch import Constants, Watch
+
+
+@dataclass(frozen=True)
+class State:
+    """What a pass has to know about a model beforehand."""
+
+    weights: int = 0  # bytes of parameters
+    compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
+    training: bool = False
+
+    @staticmethod
+    def of(model: Any) -> State:
+        """The state of a model; of a plain function nothing is known."""
+        if not isinstance(model, nn.Module):
+            return State()
+        modules = list(model.modules())
+        weights = sum(p.nbytes for m in modules for p in m._parameters.values() if p is not None)
+        compiled = any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules)
+        return State(weights, compiled, model.training)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +45,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     rows: int
+    state: State
 
     def __call__(self, inputs: Any) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
@@ -41,8 +61,9 @@ class Call:
         def batched(t: Any) -> Any:
             return fn(t) if isinstance(t, Tensor) and t.ndim and len(t) == self.rows else t
 
-        inputs, args, kwargs = (trees.map_tree(batched, part) for part in (self.inputs, self.args, dict(self.kwargs)))
-        return Call(self.model, inputs, args, kwargs, rows)
+        inputs = trees.map_tree(batched, self.inputs)
+        args, kwargs = trees.map_tree(batched, self.args), trees.map_tree(batched, self.kwargs)
+        return Call(self.model, inputs, args, kwargs, rows, self.state)
 
     def tile(self, k: int) -> Call:
         """The call with its rows repeated k times, point by point: (k * B, ...)."""
@@ -76,7 +97,7 @@ def forward(
     *,
     grad: bool,
     keep: bool = False,
-    constants: dict[int, tuple[Tensor, Tensor]] | None = None,
+    constants: Constants | None = None,
     measure: bool = False,
     score: bool = True,
 ) -> tuple[Any, dict[int, int]]:
@@ -88,10 +109,10 @@ def forward(
     token = object()
     seen: list[Any] = []
     leave = not score and bool(visits) and all(v.where.late for v in visits)
-    with ExitStack() as context:
-        context.enter_context(torch.set_grad_enabled(grad))
-        context.enter_context(_as_found(call.model))
-        if hasattr(torch.compiler, "set_stance") and _compiled_parts(call.model):
+    with torch.set_grad_enabled(grad), ExitStack() as context:
+        if call.state.training:
+            context.enter_context(_as_found(call.model))
+        if call.state.compiled and hasattr(torch.compiler, "set_stance"):
             context.enter_context(torch.compiler.set_stance("force_eager"))
         inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
         for visit in visits:
@@ -100,8 +121,11 @@ def forward(
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
-        watch = context.enter_context(Watch(None if keep else constants, tracker, measure))
-        context.enter_context(our_pass(token))
+        watch = Watch(None if keep else constants, tracker, measure)
+        hooked = of.layer is not None or any(not v.where.at_inputs for v in visits)
+        if watch.needed(grad, hooked):
+            context.enter_context(watch)
+        context.callback(enter_pass(token))
         try:
             output = call(inputs)
         except Stop:
@@ -130,19 +154,9 @@ def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], An
     return capture
 
 
-def _compiled_parts(model: Any) -> bool:
-    """Whether a layer was compiled in place, so that its operations could not be seen."""
-    return isinstance(model, nn.Module) and any(
-        m._compiled_call_impl is not None or hasattr(m, "_orig_mod") for m in model.modules()
-    )
-
-
 @contextmanager
 def _as_found(model: Any) -> Iterator[None]:
     """A model in train mode changes buffers (batch statistics) and draws random numbers: put both back afterwards."""
-    if not (isinstance(model, nn.Module) and model.training):
-        yield
-        return
     kept = [(b, b.detach().clone()) for b in model.buffers()]
     try:
         with torch.random.fork_rng(enabled=True):

@@ -7,12 +7,27 @@ generator is neither read nor moved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import BadType, refuse
 from .values import Values
+
+
+def deviations(noise: Any, x: Values) -> Values:
+    """The option `noise`, a standard deviation for all of `x` or a sequence with one for each of its tensors."""
+    each = list(noise) if isinstance(noise, (tuple, list)) else [noise] * len(x)
+    if len(each) != len(x):
+        refuse("noise", noise, f"one standard deviation, or one for each of {len(x)} tensors")
+    for one in each:
+        if isinstance(one, bool) or not isinstance(one, (int, float)):
+            refuse("noise", one, "a standard deviation, 0 or more", kind=BadType)
+        if not one >= 0:
+            refuse("noise", one, "a standard deviation, 0 or more")
+    return Values(t.new_tensor(one) for t, one in zip(x.leaves, each, strict=True))
 
 
 class Streams:

@@ -165,8 +165,16 @@ class Tracker:
         return leaf
 
 
+class Constants(dict[int, tuple[Tensor, Tensor]]):
+    """Parameters by id, each with a detached alias; `light` where too little is kept for them to be worth the trouble."""
+
+    def __init__(self, light: bool = False) -> None:
+        super().__init__()
+        self.light = light
+
+
 class Watch(TorchFunctionMode):
-    """The mode under which every forward pass runs."""
+    """The mode under which forward passes run."""
 
     def __init__(
         self, constants: dict[int, tuple[Tensor, Tensor]] | None, tracker: Tracker | None, measure: bool
@@ -175,6 +183,15 @@ class Watch(TorchFunctionMode):
         self.constants = constants
         self.tracker = tracker
         self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
+
+    def needed(self, grad: bool, hooked: bool) -> bool:
+        """Whether a pass would be any different without this mode.
+
+        Under it, torch's fused shortcuts for inference (`nn.TransformerEncoder`), which run no inner layers, stay
+        closed, as they are in a pass with a graph.
+        """
+        frozen = grad and self.constants is not None and not self.constants.light
+        return frozen or (hooked and not grad) or self.tracker is not None or self.held is not None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

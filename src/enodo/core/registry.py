@@ -103,6 +103,12 @@ def card_of(spec: str | Callable[..., Any]) -> Card:
     )
 
 
+def inside(inner: Any) -> tuple[Card, dict[str, Any]]:
+    """The option `inner` of a method around another one: a method, or (method, {its options}) where names collide."""
+    spec, options = inner if isinstance(inner, (tuple, list)) and len(inner) == 2 else (inner, {})
+    return card_of(spec), dict(options)
+
+
 def with_options(card: Card, options: dict[str, Any]) -> Card:
     """The Card of a method asked with these options: one around another method needs what that one needs.
 
@@ -110,7 +116,7 @@ def with_options(card: Card, options: dict[str, Any]) -> Card:
     """
     if "inner" not in card.options:
         return card
-    needs = card_of(options.get("inner", card.options["inner"].default)).needs | {"gradient"}
+    needs = inside(options.get("inner", card.options["inner"].default))[0].needs | {"gradient"}
     return replace(card, needs=needs | {"background"} if options.get("draw_baseline") else needs)
 
 

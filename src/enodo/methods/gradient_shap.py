@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from enodo.core.errors import BadType, refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
-from enodo.core.streams import Streams
+from enodo.core.streams import Streams, deviations
 from enodo.core.values import Values
 
 
@@ -54,7 +55,7 @@ class Draws:
 
     x: Values
     background: Values
-    noise: float
+    noise: Values | None
     streams: Streams
     ends: list[tuple[Values, Values]] = field(default_factory=list)  # (start, end) of each block drawn, (k, B, ...)
 
@@ -69,7 +70,7 @@ class Draws:
         pick = self.streams.integers(self.background.leaves[0].shape[0])
         alpha = self.streams.uniform()
         start = self.background.map(lambda t: t[pick.to(t.device)])
-        end = self.x + self.streams.normal(self.x) * self.noise if self.noise else self.x
+        end = self.x + self.streams.normal(self.x) * self.noise if self.noise is not None else self.x
         point = start.map(lambda s, e: torch.lerp(s, e, alpha.to(s).view(-1, *[1] * (s.ndim - 1))), end)
         return start, end, point
 
@@ -87,30 +88,46 @@ def _stacked(parts: Sequence[Values]) -> Values:
     claims="completeness",
     aliases=("expected_gradients",),
 )
-def gradient_shap(q: Question, *, samples: int = 50, noise: float = 0.0, multiply: bool = True) -> Values:
+def gradient_shap(
+    q: Question, *, samples: int = 50, noise: Any = 0.0, multiply: bool = True, sample_deltas: bool = False
+) -> Values:
     """The expectation of integrated gradients over a background of baselines, by sampling baselines and path points.
 
     a = E[(x - b) * df(b + alpha (x - b)) / dx] over b from the background (the rows of `baseline`) and alpha uniform in
     [0, 1); the sum tends to f(x) - mean f(b), in units of the score, and the result has a standard error. `noise` is
-    the standard deviation of Gaussian noise added to x at each sample; multiply=False leaves out the factor (x - b).
+    the standard deviation of Gaussian noise added to x at each sample (`core.streams.deviations`); multiply=False leaves
+    out the factor (x - b). With sample_deltas, `delta` is that of each sample for itself, (samples, B).
     """
     if isinstance(samples, bool) or not isinstance(samples, int):
         refuse("samples", samples, "a whole number", kind=BadType)
     if samples < 1:
         refuse("samples", samples, "at least 1")
-    if not noise >= 0:
-        refuse("noise", noise, "a standard deviation, 0 or more")
-    draws = Draws(q.entry_x, q.entry_x0, noise, q.streams)
-    moments = Moments()
+    draws = Draws(q.entry_x, q.entry_x0, deviations(noise, q.entry_x) if noise else None, q.streams)
+    moments, deltas = Moments(), []
     done = 0
     for i, j, (_, g) in q.seen(samples, draws):
         start, end = _slice(draws.ends, i - done, j - done)
         if j - done == draws.ends[0][0].leaves[0].shape[0]:
             draws.ends.clear()
             done = j
-        moments.add(g.map(_times, _way(q, start, end)) if multiply else g)
+        part = g.map(_times, _way(q, start, end)) if multiply else g
+        moments.add(part)
+        if sample_deltas:
+            deltas.append(_deltas(q, part, start, end))
     q.memo["stderr"] = moments.stderr
+    if deltas:
+        q.memo["delta"] = torch.cat(deltas).detach()
     return moments.mean if moments.mean is not None else q.x
+
+
+def _deltas(q: Question, part: Values, start: Values, end: Values) -> Tensor:
+    """The completeness gap of each sample, (k, B) or (k, T, B): its sum less the change of the score on its own path."""
+    k = start.leaves[0].shape[0]
+    first, last = (
+        torch.cat([y for _, _, y in q.at_entry.values(k, lambda i, j, ends=ends: ends.map(lambda t: t[i:j]))])
+        for ends in (start, end)
+    )
+    return part.rowsum(last) - (last - first)
 
 
 def _slice(ends: list[tuple[Values, Values]], i: int, j: int) -> tuple[Values, Values]:

@@ -4,44 +4,69 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from enodo.core.errors import BadType, refuse
 from enodo.core.question import Question
-from enodo.core.registry import card_of, check_options, method
+from enodo.core.registry import check_options, inside, method
+from enodo.core.streams import deviations
 from enodo.core.values import Values
 
 from .gradient_shap import Moments
 
 
 def smoothed(
-    q: Question, inner: Any, samples: int, noise: float, relative: bool, square: bool, options: Any
+    q: Question,
+    inner: Any,
+    samples: int,
+    noise: Any,
+    relative: bool,
+    options: Any,
+    *,
+    square: bool = False,
+    draw_baseline: bool = False,
+    sample_deltas: bool = False,
 ) -> Moments:
     """The moments of a method's answers (their squares) over `samples` noisy copies of the inputs.
 
     Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of
-    each row of each input where `relative`. Token ids get theirs on the vectors they look up.
+    each row of each input where `relative`; a sequence has one for each input tensor. Token ids get theirs on the
+    vectors they look up. With `draw_baseline` the rows of `baseline` are a background, of which each copy of a row draws
+    one. With `sample_deltas` the answer's `delta` has the completeness gap of each copy, (samples, B).
     """
     if isinstance(samples, bool) or not isinstance(samples, int):
         refuse("samples", samples, "a whole number", kind=BadType)
     if samples < 1:
         refuse("samples", samples, "at least 1")
-    if not noise >= 0:
-        refuse("noise", noise, "a standard deviation, 0 or more")
-    card = card_of(inner)
+    card, own = inside(inner)
+    options = {**own, **options}
     check_options(card, options)
+    if "score" not in card.needs:
+        q.activation()  # makes the places known without asking for a score
     x = q.entry_x
-    spread = x.map(_range) if relative else x.map(lambda t: t.new_ones(()))
-    streams, moments, done = q.streams, Moments(), 0
+    width = deviations(noise, x) * (x.map(_range) if relative else 1)
+    streams, moments, deltas, done = q.streams, Moments(), [], 0
     while done < samples:
         k = q.budget.points(q.rows, samples - done)
-        noisy = [x + streams.normal(x) * spread * noise for _ in range(k)]
-        answer = card.fn(q.at_copies(noisy, done), **options)
+        noisy = [x + streams.normal(x) * width for _ in range(k)]
+        picks = [streams.integers(q.entry_x0.leaves[0].shape[0]) for _ in noisy] if draw_baseline else []
+        copies = q.at_copies(noisy, done, picks)
+        answer = card.fn(copies, **options)
+        if sample_deltas:
+            deltas.append(_by_copy(_deltas(copies, answer), copies.scores.ndim - 1, k))
         lead = answer.leaves[0].ndim - q.x.leaves[0].ndim
         answer = answer.map(_by_copy, lead, k)
         moments.add(answer * answer if square else answer)
         done += k
+    if deltas:
+        q.memo["delta"] = torch.cat(deltas).detach()
     return moments
+
+
+def _deltas(q: Question, answer: Values) -> Tensor:
+    """The completeness gap of each row, (B,) or (T, B)."""
+    return answer.rowsum(q.scores) - (q.scores - q.baseline_scores)
 
 
 def _by_copy(t: Tensor, lead: int, k: int) -> Tensor:
@@ -66,15 +91,18 @@ def smoothgrad(
     *,
     inner: Any = "gradient",
     samples: int = 20,
-    noise: float = 0.15,
+    noise: Any = 0.15,
     relative: bool = True,
+    draw_baseline: bool = False,
+    sample_deltas: bool = False,
     **options: Any,
 ) -> Values:
     """The mean of a method's attributions over noisy copies of the inputs, with its standard error.
 
     a = (1/n) sum_k method(x + e_k), e_k Gaussian; see `smoothed` for the noise. `inner` is any method, `options` its.
     """
-    moments = smoothed(q, inner, samples, noise, relative, False, options)
+    extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
+    moments = smoothed(q, inner, samples, noise, relative, options, **extra)
     q.memo["stderr"] = moments.stderr
     return moments.mean or q.x
 
@@ -91,12 +119,15 @@ def smoothgrad_sq(
     *,
     inner: Any = "gradient",
     samples: int = 20,
-    noise: float = 0.15,
+    noise: Any = 0.15,
     relative: bool = True,
+    draw_baseline: bool = False,
+    sample_deltas: bool = False,
     **options: Any,
 ) -> Values:
     """The mean of the squared attributions over noisy copies of the inputs: (1/n) sum_k method(x + e_k)^2."""
-    moments = smoothed(q, inner, samples, noise, relative, True, options)
+    extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
+    moments = smoothed(q, inner, samples, noise, relative, options, square=True, **extra)
     q.memo["stderr"] = moments.stderr
     return moments.mean or q.x
 
@@ -113,14 +144,17 @@ def vargrad(
     *,
     inner: Any = "gradient",
     samples: int = 20,
-    noise: float = 0.15,
+    noise: Any = 0.15,
     relative: bool = True,
+    draw_baseline: bool = False,
+    sample_deltas: bool = False,
     **options: Any,
 ) -> Values:
     """The variance of a method's attributions over noisy copies of the inputs, E[a^2] - E[a]^2.
 
     Its standard error is that of a normal sample: variance * sqrt(2 / (n - 1)).
     """
-    moments = smoothed(q, inner, samples, noise, relative, False, options)
+    extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
+    moments = smoothed(q, inner, samples, noise, relative, options, **extra)
     q.memo["stderr"] = moments.variance * (2 / max(samples - 1, 1)) ** 0.5
     return moments.variance

@@ -95,6 +95,7 @@ class GradientShap(_Multiplying):
             seeded=True,
             samples=n_samples,
             noise=stdevs,
+            sample_deltas=return_convergence_delta,
             multiply=self.multiplies_by_inputs,
         )
         return answer(found, found.values, return_convergence_delta)

@@ -188,6 +188,7 @@ class LayerGradientShap(Multiplying, LayerAttribution, GradientAttribution):
             wrt=self._at(attribute_to_layer_input),
             samples=n_samples,
             noise=stdevs,
+            sample_deltas=return_convergence_delta,
             multiply=self.multiplies_by_inputs,
         )
         return answer(found, self._values(found), return_convergence_delta)

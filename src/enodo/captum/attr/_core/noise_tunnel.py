@@ -43,7 +43,16 @@ class NoiseTunnel(Attribution):
         if nt_type not in TYPES:
             refuse("nt_type", repr(nt_type), f"one of {', '.join(map(repr, TYPES))}")
         inner = copy.copy(self.attribution_method)
-        inner._smoothing = Smoothing(nt_type, {"samples": nt_samples, "noise": stdevs, "relative": False})
+        inner._smoothing = Smoothing(
+            nt_type,
+            {
+                "samples": nt_samples,
+                "noise": stdevs,
+                "relative": False,
+                "draw_baseline": draw_baseline_from_distrib,
+                "sample_deltas": kwargs.get("return_convergence_delta", False),
+            },
+        )
         values: Any = inner.attribute(inputs, **kwargs)  # type: ignore[attr-defined]
         if not inner._smoothing.met:
             given = f"a {type(inner).__name__}, whose attribute() asks no method of this library"

@@ -82,7 +82,9 @@ class Attribution:
         """Ask `method`; `question` holds the target, the places asked about and the options of the method."""
         if self._smoothing is not None:
             self._smoothing.met = True
-            question |= {"inner": method, **self._smoothing.options}
+            places = {"target", "wrt", "of"}
+            own = {name: question.pop(name) for name in question.keys() - places}
+            question |= {"inner": (method, own), **self._smoothing.options}
             method, seeded = self._smoothing.method, True
         args = () if additional_forward_args is None else additional_forward_args
         if seeded:  # so that torch.manual_seed governs the answer
@@ -197,7 +199,11 @@ def _look(question: Question) -> Values:
 
 def answer(found: enodo.Attribution, values: Any, with_delta: bool) -> Any:
     """What `attribute` returns."""
-    return (values, found.delta) if with_delta else values
+    if not with_delta:
+        return values
+    if found.delta is not None and found.options.get("sample_deltas"):
+        return values, found.delta.movedim(0, -1).flatten(-2)  # (samples, B) -> (B * samples,)
+    return values, found.delta
 
 
 def _like(inputs: Any, baselines: Any) -> Any:

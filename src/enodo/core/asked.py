@@ -74,17 +74,14 @@ class Asked:
     def at_copies(self: Self, copies: Sequence[Values], first: int, picks: Sequence[Tensor] = ()) -> Self:
         """The question about k shifted copies of every row, k * B rows, each copy with random streams of its own.
 
-        The target stays what it is at the inputs themselves. `picks`, (B,) for each copy, are the rows of the background
-        that become the baselines of its rows.
+        The target stays what it is at the inputs; `picks`, (B,) a copy, are rows of the background to be its baseline.
         """
         k, rows = len(copies), torch.arange(self.rows)
         settled = replace(self, target=self.settled_target)
+        picked: dict[str, Any] = {}
         if picks:
-            size = self.entry_x0.leaves[0].shape[0]
-            drawn = entry.take_baseline(self.baseline, size, torch.stack(list(picks)).flatten())
-            settled, picked = replace(settled, baseline=None), {"baseline": drawn, "background": False}
-        else:
-            picked = {}
+            size, every = self.entry_x0.leaves[0].shape[0], torch.cat(list(picks))
+            picked = {"baseline": entry.take_baseline(self.baseline, size, every), "background": False}
         return replace(
             settled.take(rows.repeat(k)),
             keys=tuple((*key, first + c) for c in range(k) for key in self.keys),
@@ -212,7 +209,7 @@ class Asked:
     def _remember(self, sight: Sight, output: Any) -> Tensor:
         self._check(sight)
         if targets.unsettled(self.target):
-            self.memo["target"] = targets.settle(self.target, output)
+            self.memo["target"] = targets.settle(self.target, output, self.rows)
         scores = self.score_of(output, 1)
         x = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
         self.memo.update(sight=sight, x=x, scores=scores if self.create_graph else scores.detach())
@@ -243,7 +240,23 @@ class Asked:
                 )
 
     def _look_at_baseline(self) -> None:
+        if self.wrt is self.entry and not (self.background or self.wrt.ids or self.shift or "scores" in self.memo):
+            self._look_at_both()
+            return
         self.memo["x0"], self.memo["baseline scores"] = entry.look_at_baseline(self)
+
+    def _look_at_both(self) -> None:
+        """The scores at the inputs and at the baseline, in one pass where it may have the rows."""
+        x0 = self.entry_x0
+        if self.budget.points(self.rows, 2) < 2:
+            self._look()
+            return self._look_at_baseline()
+        _, output = self.passed(self.x.map(lambda a, b: torch.stack([a, b]), x0), 2)
+        if targets.unsettled(self.target):
+            self.memo["target"] = targets.settle(self.target, output, self.rows)
+        scores = self.score_of(output, 2).detach()
+        self.memo["scores"], self.memo["baseline scores"] = scores.unflatten(-1, (2, self.rows)).unbind(-2)
+        self.memo["x0"] = x0
 
     def passed(self, points: Values, k: int, grad: bool = False) -> tuple[Sight, Any]:
         """One pass with the inputs set to k points, watching `wrt`: what was seen there, and the output at `of`."""

@@ -18,6 +18,8 @@ LEFT_OUT = "as in the input"  # an entry that a background does not have
 
 def tensors(value: Any, argument: str) -> Any:
     """`value` with numpy arrays and lists of numbers turned into tensors; other leaves stay."""
+    if isinstance(value, Tensor):
+        return value
     if (
         isinstance(value, list)
         and value
@@ -43,6 +45,8 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
+    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs):
+        return len(inputs)
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", inputs, "at least one tensor", kind=BadType)

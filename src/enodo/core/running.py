@@ -17,6 +17,9 @@ from .points import Point, Stop, enter_pass, on_layer, part_of
 from .watch import Constants, Watch
 
 
+_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
 @dataclass(frozen=True)
 class State:
     """What a pass has to know about a model beforehand."""
@@ -24,6 +27,7 @@ class State:
     weights: int = 0  # bytes of parameters
     compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
     training: bool = False
+    shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
 
     @staticmethod
     def of(model: Any) -> State:
@@ -33,7 +37,8 @@ class State:
         modules = list(model.modules())
         weights = sum(p.nbytes for m in modules for p in m._parameters.values() if p is not None)
         compiled = any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules)
-        return State(weights, compiled, model.training)
+        shortcuts = any(isinstance(m, _FUSED) for m in modules)
+        return State(weights, compiled, model.training, shortcuts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +127,7 @@ def forward(
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
         watch = Watch(None if keep else constants, tracker, measure)
-        hooked = of.layer is not None or any(not v.where.at_inputs for v in visits)
-        if watch.needed(grad, hooked):
+        if watch.needed(grad, call.state.shortcuts):
             context.enter_context(watch)
         context.callback(enter_pass(token))
         try:

@@ -57,6 +57,8 @@ class Selector:
         """The scores of an output whose rows are the question's, repeated `tiles` times."""
         score = self.pick(output, tiles)
         rows = self.rows * tiles
+        if score.ndim == 1 and len(score) == rows:
+            return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
             refuse(
                 "target",
@@ -118,14 +120,14 @@ def selector(target: Any, rows: int) -> Selector:
     return Selector(target, rows, lambda y, k: _indexed(tensor_of(y), target, k))
 
 
-def settle(target: Any, output: Any) -> Any:
-    """`target` with "predicted" replaced by the classes predicted in this output, one a row."""
+def settle(target: Any, output: Any, rows: int) -> Any:
+    """`target` with "predicted" replaced by the classes predicted in the first rows of this output, one a row."""
     if isinstance(target, str) and target == "predicted":
         y = tensor_of(output)
         _largest(y)
-        return None if y.ndim < 2 else y.argmax(1).reshape(len(y), 1)
+        return None if y.ndim < 2 else y[:rows].argmax(1).reshape(rows, 1)
     if isinstance(target, Each):
-        return Each([settle(t, output) for t in target.targets])
+        return Each([settle(t, output, rows) for t in target.targets])
     return target
 
 

@@ -18,12 +18,12 @@ Path = tuple[Any, ...]
 
 def children(tree: Any) -> list[tuple[Any, Any]] | None:
     """(key, child) for each entry of a container, or None for a leaf."""
+    if isinstance(tree, (tuple, list)):
+        return list(enumerate(tree))
     if isinstance(tree, Tensor):
         return None
     if isinstance(tree, Mapping):
         return list(tree.items())
-    if isinstance(tree, (tuple, list)):
-        return list(enumerate(tree))
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         return [(f.name, getattr(tree, f.name)) for f in dataclasses.fields(tree)]
     return None
@@ -46,16 +46,18 @@ def rebuild(tree: Any, new: list[Any]) -> Any:
 
 def map_tree(fn: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """`fn` at every leaf of `tree`; `others` are containers of the same shape, read along."""
-    entries = children(tree)
+    entries = None if isinstance(tree, Tensor) else children(tree)
     if entries is None:
         return fn(tree, *others)
+    if not entries:
+        return tree
     beside = [[get(o, (key,)) for o in others] for key, _ in entries]
     return rebuild(tree, [map_tree(fn, child, *o) for (_, child), o in zip(entries, beside, strict=True)])
 
 
 def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """(path, leaf) for every leaf, in order."""
-    entries = children(tree)
+    entries = None if isinstance(tree, Tensor) else children(tree)
     if entries is None:
         yield path, tree
     else:

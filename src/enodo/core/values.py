@@ -76,6 +76,8 @@ class Values:
 
     def map(self, fn: Callable[..., Tensor], *others: Any) -> Values:
         """`fn` on every leaf; Values among `others` are read along, anything else is given to each call as it is."""
+        if not others:
+            return Values(map(fn, self.leaves))
         beside = [o.leaves if isinstance(o, Values) else (o,) * len(self.leaves) for o in others]
         return Values(map(fn, self.leaves, *beside))
 
@@ -108,6 +110,8 @@ class Values:
     def rowsum(self, like: Tensor) -> Tensor:
         """The sum of all features; `like` (a score, (B,) or (T, B), or k of them) tells which dimensions lead."""
         lead = like.ndim
+        if len(self.leaves) == 1 and self.leaves[0].ndim > lead:
+            return self.leaves[0].flatten(lead).sum(-1)
         return torch.stack([t.flatten(lead).sum(-1) if t.ndim > lead else t for t in self.leaves]).sum(0)
 
     def weighted(self, weights: Tensor) -> Values:
@@ -121,7 +125,11 @@ class Values:
 
     def to_dtype_of(self, other: Values) -> Values:
         """The same numbers in the dtypes of `other`."""
-        return self.map(lambda t, o: t.to(o.dtype), other)
+        return (
+            self
+            if self.leaves[0].dtype == other.leaves[0].dtype and len(self) == 1
+            else self.map(lambda t, o: t.to(o.dtype), other)
+        )
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

@@ -184,14 +184,14 @@ class Watch(TorchFunctionMode):
         self.tracker = tracker
         self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
 
-    def needed(self, grad: bool, hooked: bool) -> bool:
+    def needed(self, grad: bool, shortcuts: bool) -> bool:
         """Whether a pass would be any different without this mode.
 
         Under it, torch's fused shortcuts for inference (`nn.TransformerEncoder`), which run no inner layers, stay
         closed, as they are in a pass with a graph.
         """
         frozen = grad and self.constants is not None and not self.constants.light
-        return frozen or (hooked and not grad) or self.tracker is not None or self.held is not None
+        return frozen or (shortcuts and not grad) or self.tracker is not None or self.held is not None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

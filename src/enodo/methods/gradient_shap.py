@@ -95,8 +95,8 @@ def gradient_shap(
 
     a = E[(x - b) * df(b + alpha (x - b)) / dx] over b from the background (the rows of `baseline`) and alpha uniform in
     [0, 1); the sum tends to f(x) - mean f(b), in units of the score, and the result has a standard error. `noise` is
-    the standard deviation of Gaussian noise added to x at each sample (`core.streams.deviations`); multiply=False leaves
-    out the factor (x - b). With sample_deltas, `delta` is that of each sample for itself, (samples, B).
+    the standard deviation of Gaussian noise added to x at each sample (`core.streams.deviations`); multiply=False
+    leaves out the factor (x - b). With sample_deltas, `delta` is that of each sample for itself, (samples, B).
     """
     if isinstance(samples, bool) or not isinstance(samples, int):
         refuse("samples", samples, "a whole number", kind=BadType)
@@ -121,13 +121,15 @@ def gradient_shap(
 
 
 def _deltas(q: Question, part: Values, start: Values, end: Values) -> Tensor:
-    """The completeness gap of each sample, (k, B) or (k, T, B): its sum less the change of the score on its own path."""
-    k = start.leaves[0].shape[0]
-    first, last = (
-        torch.cat([y for _, _, y in q.at_entry.values(k, lambda i, j, ends=ends: ends.map(lambda t: t[i:j]))])
-        for ends in (start, end)
-    )
+    """The completeness gap of each sample, (k, B) or (k, T, B): its sum less the change of score on its path."""
+    first, last = _scores(q, start), _scores(q, end)
     return part.rowsum(last) - (last - first)
+
+
+def _scores(q: Question, points: Values) -> Tensor:
+    """The scores with the inputs set to points (k, B, ...)."""
+    found = q.at_entry.values(points.leaves[0].shape[0], lambda i, j: points.map(lambda t: t[i:j]))
+    return torch.cat([y for _, _, y in found])
 
 
 def _slice(ends: list[tuple[Values, Values]], i: int, j: int) -> tuple[Values, Values]:

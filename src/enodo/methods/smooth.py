@@ -32,8 +32,8 @@ def smoothed(
 
     Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of
     each row of each input where `relative`; a sequence has one for each input tensor. Token ids get theirs on the
-    vectors they look up. With `draw_baseline` the rows of `baseline` are a background, of which each copy of a row draws
-    one. With `sample_deltas` the answer's `delta` has the completeness gap of each copy, (samples, B).
+    vectors they look up. With `draw_baseline` the rows of `baseline` are a background, of which each copy of a row
+    draws one. With `sample_deltas` the answer's `delta` has the completeness gap of each copy, (samples, B).
     """
     if isinstance(samples, bool) or not isinstance(samples, int):
         refuse("samples", samples, "a whole number", kind=BadType)

@@ -53,7 +53,7 @@ clean:  ## remove the environment and what the demo wrote
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "enodo needs Python 3.10 or newer, and none was found: install one, or name it with PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || { echo "could not make $(VENV): on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "could not make $(VENV): on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.torch: requirements/torch.txt $(VENV)/.made

@@ -213,20 +213,17 @@ def _gathered(
     scored = "score" in card.needs
     first = answers[0][0]
     lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
-    scores = torch.cat([q.scores for q, _ in answers], -1) if scored else None
+    # the baseline first: its pass takes the inputs along
+    base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
+    scores = _over_rows([q.scores for q, _ in answers]) if scored else None
     if scores is not None:
         _check_finite(question, scores)
-    base = torch.cat([q.baseline_scores for q, _ in answers], -1) if "completeness" in card.claims else None
     if base is not None and not _is_finite(base):
-        refuse(
-            "baseline",
-            "one at which the model's score is not finite",
-            "a baseline that the model can score",
-            kind=NotFinite,
-        )
+        given = "one at which the model's score is not finite"
+        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
     delta = None
     if base is not None and scores is not None:
-        total = torch.cat([v.rowsum(q.scores).to(torch.float64) for q, v in answers], -1)
+        total = _over_rows([v.rowsum(q.scores).to(torch.float64) for q, v in answers])
         delta = (total - (scores - base)).to(scores.dtype).detach()
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
@@ -244,7 +241,7 @@ def _gathered(
         baseline_scores=base,
         delta=delta,
         stderr=_joined(stderr, lead) if stderr else None,
-        error=torch.cat(errors, -1) if errors else None,
+        error=_over_rows(errors) if errors else None,
         target=_described([q.settled_target if scored else q.target for q, _ in answers]),
         wrt=", ".join(question.wrt.names),
         of=str(question.of),
@@ -254,6 +251,10 @@ def _gathered(
         **provenance(question.call.model),
         **about,
     )
+
+
+def _over_rows(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 def _joined(parts: list[Any], dim: int) -> Any:

@@ -39,7 +39,8 @@ class Question(Asked):
         """The values at `wrt` for the inputs, (B, ...), and the score's gradient there, (B, ...) or (T, B, ...)."""
         sight, output = self._at_inputs(grad=True)
         scores = self._remember(sight, output)
-        return self.x, self._gradients(scores, sight.values, 1).map(lambda t: t[0])
+        found = self._pulled(scores, sight.values)
+        return self.x, self._filled(found, sight.values, scores.shape[:-1])
 
     def activation(self) -> Values:
         """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""
@@ -125,28 +126,32 @@ class Question(Asked):
 
         return self.stream(n, points, run)
 
+    def _pulled(self, scores: Tensor, x: Values) -> list[Tensor | None]:
+        parallel = self.budget.parallel_targets(scores.shape[-1])
+        return vjp.gradients(scores, x, parallel, self.create_graph, self.grad_options)
+
     def _gradients(self, scores: Tensor, x: Values, k: int) -> Values:
         """The gradients at k points of every row: (k, B, ...), or (k, T, B, ...)."""
-        parallel = self.budget.parallel_targets(scores.shape[-1])
-        found = vjp.gradients(scores, x, parallel, self.create_graph, self.grad_options)
-        return self._by_point(found, x, k, scores.shape[:-1])
+        return self._by_point(self._pulled(scores, x), x, k, scores.shape[:-1])
 
     def _by_point(self, found: list[Tensor | None], x: Values, k: int, lead: torch.Size) -> Values:
-        pairs = zip(x.leaves, self._used(found), strict=True)
-        whole = Values(t.new_zeros(*lead, *t.shape) if g is None else g for t, g in pairs)
+        whole = self._filled(found, x, lead)
         if not lead:
             return whole.map(lambda t: t.unflatten(0, (k, self.rows)))
         return whole.map(lambda t: t.unflatten(1, (k, self.rows)).movedim(0, 1))
 
-    def _used(self, found: list[Tensor | None]) -> list[Tensor | None]:
-        """Gradients as they were found; none at all is refused, a missing one is noted."""
+    def _filled(self, found: list[Tensor | None], x: Values, lead: torch.Size) -> Values:
+        """Gradients as they were found; none at all is refused, a missing one is zero and noted."""
+        if all(g is not None for g in found) and found:
+            return Values(g for g in found if g is not None)
         unused = [name for name, g in zip(self._leaf_names(), found, strict=True) if g is None]
         if len(unused) == len(found):
             given = f"{', '.join(self.wrt.names)}, from which no gradient reaches the score"
             raise NoPath("wrt", given, "a place with a differentiable path to the score", vjp.REMEDY)
         for name in unused:
             self.log.note(f"The score does not use {name}: its attribution is zero.")
-        return found
+        pairs = zip(x.leaves, found, strict=True)
+        return Values(t.new_zeros(*lead, *t.shape) if g is None else g for t, g in pairs)
 
     def _leaf_names(self) -> list[str]:
         names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]

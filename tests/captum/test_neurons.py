@@ -61,35 +61,53 @@ def test_conductance(case: Case, to_input: bool, multiply: bool, method: str) ->
     compare("NeuronConductance", *place, options={"multiply_by_inputs": multiply}, **question)
 
 
-SELECTORS = [
-    3,
-    (2,),
-    (slice(0, 3),),
-    (slice(None, None, 2),),
-    lambda value: value[:, 1] * value[:, 2],
-    lambda value: value.square().sum(1),
+SINGLE = {"int": 3, "tuple": (2,)}
+GROUPS = {
+    "slice": (slice(0, 3),),
+    "step": (slice(None, None, 2),),
+    "product": lambda value: value[:, 1] * value[:, 2],
+    "norm": lambda value: value.square().sum(1),
+}
+MAP_SINGLE = {"place": (1, 0, 1)}
+MAP_GROUPS = {
+    "channels": (slice(None), 1, 1),
+    "box": (0, slice(0, 2), slice(1, 2)),
+    "callable": lambda value: value[:, :, 0, 0].sum(1),
+}
+# The conductance of a group of neurons differs from Captum's on purpose: see the differences.
+GRADIENTS = ["NeuronGradient", "NeuronIntegratedGradients"]
+VECTOR = [(n, s) for n in GRADIENTS for s in (SINGLE | GROUPS).values()] + [
+    ("NeuronConductance", s) for s in SINGLE.values()
 ]
+MAP = [(n, s) for n in GRADIENTS for s in (MAP_SINGLE | MAP_GROUPS).values()] + [("NeuronConductance", (1, 0, 1))]
 
 
-@pytest.mark.parametrize("selector", SELECTORS, ids=["int", "tuple", "slice", "step", "product", "norm"])
-@pytest.mark.parametrize("name", ["NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance"])
+def conductance_options(name: str) -> dict[str, Any]:
+    return {"target": 1, "method": "gausslegendre"} if name == "NeuronConductance" else {}
+
+
+@pytest.mark.parametrize(("name", "selector"), VECTOR)
 def test_selectors_of_a_vector(name: str, selector: Any) -> None:
     case = CASES["mlp"]()
-    more = {"target": 1, "method": "gausslegendre"} if name == "NeuronConductance" else {}
-    compare(name, case.model, case.model.act, inputs=case.inputs, neuron_selector=selector, **more)
+    question = {"inputs": case.inputs, "neuron_selector": selector} | conductance_options(name)
+    compare(name, case.model, case.model.act, **question)
 
 
-@pytest.mark.parametrize(
-    "selector",
-    [(1, 0, 1), (slice(None), 1, 1), (0, slice(0, 2), slice(1, 2)), lambda value: value[:, :, 0, 0].sum(1)],
-    ids=["place", "channels", "box", "callable"],
-)
-@pytest.mark.parametrize("name", ["NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance"])
+@pytest.mark.parametrize(("name", "selector"), MAP)
 def test_selectors_of_a_map(name: str, selector: Any) -> None:
     torch.manual_seed(0)
     model = CNN().eval()
-    more = {"target": 1, "method": "gausslegendre"} if name == "NeuronConductance" else {}
-    compare(name, model, model.conv2, inputs=torch.randn(2, 2, 8, 8), neuron_selector=selector, **more)
+    question = {"inputs": torch.randn(2, 2, 8, 8), "neuron_selector": selector} | conductance_options(name)
+    compare(name, model, model.conv2, **question)
+
+
+@pytest.mark.parametrize("selector", [(slice(0, 3),), lambda value: value[:, :3].sum(1)], ids=["slice", "callable"])
+def test_the_conductance_of_a_group_is_the_sum_over_its_members(selector: Any) -> None:
+    case = CASES["mlp"]()
+    explainer = ours.NeuronConductance(case.model, case.model.act)
+    group = explainer.attribute(case.inputs, selector, target=1)
+    members = [explainer.attribute(case.inputs, i, target=1) for i in range(3)]
+    torch.testing.assert_close(group, torch.stack(members).sum(0))
 
 
 def test_a_selector_of_a_layer_that_returns_a_pair() -> None:

@@ -23,11 +23,11 @@ def cubes(x: Tensor) -> Tensor:
 class Layered(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Linear(2, 2, bias=False)
+        self.scale, self.bend = nn.Linear(2, 2, bias=False), nn.Softplus()
         nn.init.constant_(self.scale.weight, 0.7)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cubes(self.scale(x))
+        return cubes(self.bend(self.scale(x)))
 
 
 def explainers(attr: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -40,8 +40,8 @@ def explainers(attr: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
     return {
         "gradient shap": (attr.GradientShap(model), drawn),
         "gradient shap, local": (attr.GradientShap(model, multiply_by_inputs=False), drawn),
-        "layer gradient shap": (attr.LayerGradientShap(model, model.scale), drawn),
-        "neuron gradient shap": (attr.NeuronGradientShap(model, model.scale), drawn | {"neuron_selector": 1}),
+        "layer gradient shap": (attr.LayerGradientShap(model, model.bend), drawn),
+        "neuron gradient shap": (attr.NeuronGradientShap(model, model.bend), drawn | {"neuron_selector": 1}),
         "smooth saliency": (tunnel(attr.Saliency(model)), noisy | {"abs": False}),
         "smooth input x gradient": (tunnel(attr.InputXGradient(model)), noisy),
         "smooth squares": (tunnel(attr.Saliency(model)), noisy | {"nt_type": "smoothgrad_sq"}),
@@ -50,8 +50,8 @@ def explainers(attr: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
             tunnel(attr.IntegratedGradients(model)),
             noisy | {"n_steps": 4, "baselines": background, "draw_baseline_from_distrib": True},
         ),
-        "smooth conductance": (tunnel(attr.LayerConductance(model, model.scale)), noisy | {"n_steps": 4}),
-        "smooth neuron gradient": (tunnel(attr.NeuronGradient(model, model.scale)), noisy | {"neuron_selector": 0}),
+        "smooth conductance": (tunnel(attr.LayerConductance(model, model.bend)), noisy | {"n_steps": 4}),
+        "smooth neuron gradient": (tunnel(attr.NeuronGradient(model, model.bend)), noisy | {"neuron_selector": 0}),
     }
 
 
@@ -210,13 +210,13 @@ def test_the_delta_of_gradient_shap_is_one_number_a_sample(name: str) -> None:
     """Their mean over a row's samples is how far the row is from the scores at its samples."""
     torch.manual_seed(0)
     model = Layered()
-    place = [model.scale] if name == "LayerGradientShap" else []
+    place = [model.bend] if name == "LayerGradientShap" else []
     x = torch.tensor([[1.0, 2.0], [3.0, 1.0], [1.0, 1.0]])
     shapes = set()
     for attr in (ours, theirs):
         explainer = getattr(attr, name)(model, *place)
         found, delta = explainer.attribute(x, torch.zeros(1, 2), n_samples=4, return_convergence_delta=True)
         shapes.add(delta.shape)
-        gap = found.sum(1) - model(x).detach()
+        gap = found.sum(1) - (model(x) - model(torch.zeros(1, 2))).detach()
         torch.testing.assert_close(delta.view(3, 4).mean(1), gap, rtol=1e-4, atol=1e-5)
     assert len(shapes) == 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from enodo.cli.options import device_of, method_options, output_files, place
+from enodo.cli.options import device_of, method_options, output_files, spelled, takes_baseline
 from enodo.cli.outputs import say_written, write
 from enodo.cli.progress import progress_bar
 from enodo.cli.run import Run, answers_of, on_device, predict, target_of
@@ -41,8 +41,9 @@ def explain(
         str | None, typer.Option(help="What to compare with: a name the model knows, a number, another image, row:N.")
     ] = None,
     wrt: Annotated[
-        str, typer.Option(help="Where the parts are looked for: input, embedding or a layer (enodo inspect).")
-    ] = "input",
+        list[str] | None,
+        typer.Option("--wrt", help="Where parts are looked for: input (default), embedding or a layer; repeatable."),
+    ] = None,
     of: Annotated[
         str, typer.Option(help="What is explained: output, or a layer, whose unit is the target.")
     ] = "output",
@@ -83,7 +84,8 @@ def explain(
     """
     cards = [card_of(name) for name in method or ["integrated_gradients"]]
     chosen = method_options(cards, option or [], {"steps": steps, "samples": samples})
-    files = output_files(out or [], len(cards))
+    files = output_files(out or [])
+    places, end = [spelled(p) for p in wrt or ["input"]], spelled(of)
     limit: int | str = batch_size if batch_size == "auto" else int(batch_size) if batch_size.isdigit() else refuse(
         "--batch-size", repr(batch_size), "a whole number or auto")  # fmt: skip
     where = device_of(device)
@@ -92,31 +94,30 @@ def explain(
     reference, words = subject.baseline(baseline, example)
     example = on_device(subject, example, where)
     output = predict(subject, example)
-    goal = target_of(subject, target, output, of)
-    entries = []
+    goal = target_of(subject, target, output, end)
+    entries: list[Entry] = []
     with progress_bar(progress) as bar:
-        for card, own in zip(cards, chosen, strict=True):
-            compared: dict[str, Any] = {} if reference is None else {"baseline": reference}
-            if not card.needs & {"baseline", "background"} and not card.open:
-                compared = {}
+        for card, own, place in [(c, o, p) for c, o in zip(cards, chosen, strict=True) for p in places]:
+            title = card.title if place in ("INPUT", "EMBEDDING") else f"{card.title} at {place}"
+            compares = takes_baseline(card, own)
             result = explain_model(
                 subject.model,
                 example.inputs,
                 card.name,
                 target=goal,
-                wrt=place(wrt),
-                of=place(of),
+                baseline=reference if compares else None,
+                wrt=place,
+                of=end,
                 kwargs=example.kwargs,
                 batch_size=limit,
                 seed=seed,
-                progress=bar(card.title),
-                **compared,
+                progress=bar(title),
                 **own,
             )
             result.tokens = [list(example.sample.tokens)] if example.sample.tokens else None
             result.feature_names = list(example.sample.names) or None
             result.class_names = list(subject.classes) if subject.classes else None
-            entries.append(Entry(result, card.title, card.summary, card.when))
+            entries.append(Entry(result, title, card.summary, card.when, words if compares else ""))
     command = shlex.join(["enodo", *sys.argv[1:]])
-    done = Run(subject, example, answers_of(subject, output, goal, of), entries, goal, words, command)
+    done = Run(subject, example, answers_of(subject, output, goal, end), entries, goal, command)
     say_written(write(done, files, json))

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
 
-import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from enodo.cli.console import output
 from enodo.core import tree as trees
 from enodo.core.errors import BadArgument
-from enodo.core.points import Point, on_layer, our_pass
-from enodo.core.running import Call
+from enodo.core.points import Point, enter_pass, on_layer
 from enodo.io import Example, Subject, load_subject
 
 
@@ -45,20 +43,13 @@ def inspect(
         example = None
     layers = [entry for entry in _layers(subject, example) if not depth or entry["point"].count(".") < depth]
     if json:
-        sys.stdout.write(
-            jsons.dumps({"schema": "enodo.layers/1", "model": subject.name, "layers": layers}, indent=2) + "\n"
-        )
+        told = {"schema": "enodo.layers/1", "model": subject.name, "layers": layers}
+        sys.stdout.write(jsons.dumps(told, indent=2) + "\n")
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     table = Table(box=None, pad_edge=False)
-    for name, side in (
-        ("point", "left"),
-        ("type", "left"),
-        ("parameters", "right"),
-        ("output", "left"),
-        ("runs", "right"),
-    ):
-        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for name in ("point", "type", "parameters", "output", "runs"):
+        table.add_column(name, justify="right" if name in ("parameters", "runs") else "left", overflow="fold")
     for layer in layers:
         shapes = ", ".join(map(str, layer["output"])) if layer["output"] else "-"
         runs = "" if layer["runs"] == 1 else str(layer["runs"])
@@ -83,10 +74,11 @@ def _layers(subject: Subject, example: Example | None) -> Iterator[dict[str, Any
 
     named = [(name, module) for name, module in subject.model.named_modules() if name]
     if example is not None:
-        with ExitStack() as stack, our_pass(token), torch.no_grad():
+        with ExitStack() as stack:
+            stack.callback(enter_pass(token))
             for name, module in named:
                 on_layer(stack, Point(module), token, watch(name))
-            Call(subject.model, example.inputs, (), example.kwargs, 1)(example.inputs)
+            example.put_to(subject.model)
     for name, module in named:
         runs, shapes = seen.get(name, (0, []))
         count = sum(p.numel() for p in module.parameters())

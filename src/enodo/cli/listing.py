@@ -8,9 +8,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from enodo.cli.console import output
 from enodo.core.registry import Card, card_of
 from enodo.core.registry import methods as all_methods
 from enodo.io import SUBJECTS
@@ -31,7 +31,7 @@ def methods(
     if json:
         sys.stdout.write(jsons.dumps([_described(card) for card in cards], indent=2) + "\n")
         return
-    console = Console(highlight=False)
+    console = output()
     for card in cards:
         console.print(Text.assemble((card.name, "bold"), f"  {card.title}" if card.title.lower() != card.name else ""))
         console.print(Text(f"    {card.when or card.summary}"), soft_wrap=True)
@@ -50,7 +50,7 @@ def models(json: AsJson = False) -> None:
         listed = [{"name": name, "summary": _first(make)} for name, make in SUBJECTS.items()]
         sys.stdout.write(jsons.dumps(listed, indent=2) + "\n")
         return
-    console = Console(highlight=False)
+    console = output()
     for name, make in SUBJECTS.items():
         console.print(Text.assemble((name, "bold"), f"\n    {_first(make)}"), soft_wrap=True)
     console.print(

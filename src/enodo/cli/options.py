@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from enodo.core.errors import nearest, refuse
-from enodo.core.registry import Card
+from enodo.core.registry import Card, card_of
 
 SUFFIXES = (".html", ".png", ".svg", ".pdf", ".json", ".safetensors")
 
@@ -33,6 +33,12 @@ def method_options(cards: Sequence[Card], pairs: Sequence[str], named: Mapping[s
     return [{name: v for name, v in given.items() if name in card.options or card.open} for card in cards]
 
 
+def takes_baseline(card: Card, options: Mapping[str, Any]) -> bool:
+    """Whether a method compares with a baseline: its own need, or that of the method inside it."""
+    inner = options.get("inner", card.options["inner"].default if "inner" in card.options else card.name)
+    return bool(card_of(inner).needs & {"baseline", "background"})
+
+
 def literal(text: str) -> Any:
     """A number, True, False, None or a tuple as Python writes it; anything else is a word."""
     lowered = {"true": True, "false": False, "none": None}.get(text.strip().lower(), text)
@@ -44,7 +50,7 @@ def literal(text: str) -> Any:
         return text
 
 
-def place(text: str) -> str:
+def spelled(text: str) -> str:
     """A place as `Point.parse` reads it; "input", "output" and "embedding" in any case."""
     head = text.split("[", 1)[0]
     return text.replace(head, head.upper(), 1) if head.lower() in ("input", "output", "embedding") else text
@@ -62,7 +68,7 @@ def device_of(text: str) -> torch.device:
     return device
 
 
-def output_files(paths: Sequence[Path], methods: int) -> list[Path]:
+def output_files(paths: Sequence[Path]) -> list[Path]:
     """The files to write, checked before any work is done."""
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:

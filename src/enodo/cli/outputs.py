@@ -50,9 +50,7 @@ def _written(run: Run, path: Path) -> list[Path]:
         path.write_text(_dump(run) + "\n", encoding="utf-8")
     elif kind == ".safetensors":
         paths = (
-            [path]
-            if len(run.entries) == 1
-            else [path.with_stem(f"{path.stem}.{e.attribution.method}") for e in run.entries]
+            [path] if len(run.entries) == 1 else [path.with_stem(f"{path.stem}.{i}") for i, _ in enumerate(run.entries)]
         )
         for each, entry in zip(paths, run.entries, strict=True):
             entry.attribution.save(each)

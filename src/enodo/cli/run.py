@@ -11,7 +11,6 @@ from torch import Tensor
 
 from enodo.core import tree as trees
 from enodo.core.errors import NotFinite, refuse
-from enodo.core.running import Call
 from enodo.core.targets import tensor_of
 from enodo.io import Example, Subject
 from enodo.show.html import Answer, Entry, Page
@@ -28,7 +27,6 @@ class Run:
     answers: Sequence[Answer]
     entries: Sequence[Entry]
     target: Any
-    baseline: str
     command: str
 
     @property
@@ -40,7 +38,6 @@ class Run:
             model,
             self.answers,
             self.entries,
-            self.baseline,
             subject.unit,
             subject.facts,
             self.command,
@@ -61,8 +58,7 @@ def on_device(subject: Subject, example: Example, device: torch.device) -> Examp
 
 def predict(subject: Subject, example: Example) -> Tensor:
     """The model's scores for the example, on the CPU: (classes,), (1,), or of any shape for dense outputs."""
-    with torch.no_grad():
-        output = tensor_of(Call(subject.model, example.inputs, (), example.kwargs, 1)(example.inputs))
+    output = tensor_of(example.put_to(subject.model))
     if not bool(output.isfinite().all()):
         refuse(
             "--model",
@@ -79,7 +75,7 @@ def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
     parts = text.split(",")
     if all(p.strip().lstrip("-").isdigit() for p in parts) and len(parts) > 1:
         return tuple(int(p) for p in parts)
-    if of.lower() != "output":
+    if of != "OUTPUT":
         if not text.lstrip("-").isdigit():
             refuse("--target", repr(text), f"the index of a unit of {of!r}", "Write for example --target 0.")
         return int(text)
@@ -96,7 +92,7 @@ def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
 
 def answers_of(subject: Subject, output: Tensor, target: Any, of: str) -> list[Answer]:
     """The strongest answers in words, with the explained one among them."""
-    explained = of.lower() == "output"
+    explained = of == "OUTPUT"
     if output.ndim > 1:
         return []
     if output.numel() == 1:

@@ -7,18 +7,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from enodo.cli.console import output
 from enodo.cli.run import Run
 from enodo.show.html import number_with, short
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
 from enodo.show.view import Bars, Map, Words, regions, resize, spaced, view_of
-from enodo.show.words import balance, is_signed, settled, unit_of
+from enodo.show.words import balance, is_signed, noise, settled, unit_of
 
 SHOWN, WIDTH, SIDE = 12, 24, 32
 
 
 def print_run(run: Run) -> None:
     """Print the run to standard output."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     sample, subject = run.example.sample, run.subject
     console.print(f"{subject.title or subject.name}: {sample.title}", style="bold", markup=False)
     for a in run.answers:
@@ -32,14 +33,15 @@ def print_run(run: Run) -> None:
         a = entry.attribution
         view = view_of(a, sample)
         console.print()
-        console.print(f"{entry.title}: {short(name)}, compared with {run.baseline}", style="bold", markup=False)
+        compared = f", compared with {entry.baseline}" if entry.baseline else ""
+        console.print(f"{entry.title}: {short(name)}{compared}", style="bold", markup=False)
         if isinstance(view, Words):
             _words(console, view)
         elif isinstance(view, Bars):
             _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
         else:
             _map(console, view, is_signed(a, view.values))
-        for note in (balance(a, short(name), run.baseline, subject.unit), settled(a), *a.notes):
+        for note in (balance(a, short(name), entry.baseline, subject.unit), settled(a), noise(a), *a.notes):
             if note:
                 console.print(note, style="dim", markup=False)
         console.print(f"{a.seconds:.2f} s, {a.rows:,} rows through the model", style="dim", markup=False)
@@ -119,7 +121,5 @@ def _map(console: Console, view: Map, signed: bool) -> None:
         y, x = np.unravel_index(np.argmax(places), places.shape)
         across, down = ("left", "middle", "right")[x], ("top", "middle", "bottom")[y]
         where = "centre" if (x, y) == (1, 1) else f"{down} {across}"
-        console.print(
-            f"strongest ninth of the picture: {where}, {number(float(places[y, x]))} of {number(float(places.sum()))}"
-        )
+        console.print(f"strongest ninth of the picture: {where} ({number(float(places[y, x]))})")
     console.print("for a picture: --out report.html", style="dim")

@@ -165,7 +165,7 @@ def efficientnet_lite0() -> Subject:
         model=model,
         kind="image",
         read=photo_reader(prepare, {name: data / name for name in PHOTOS if (data / name).is_file()}),
-        title="EfficientNet-Lite0, trained on ImageNet",
+        title="EfficientNet-Lite0 (trained on ImageNet)",
         classes=[get_1k_class_name(i) for i in range(1000)],
         baselines=image_baselines(prepare),
         facts="the published top-1 accuracy of this network on ImageNet is 75 %; not measured again here",

@@ -59,7 +59,7 @@ def minilm_sentiment() -> Subject:
         model=SentimentModel(encoder, head["weight"], head["bias"]).eval(),
         kind="text",
         read=text_reader(tokenizer, MAX_TOKENS),
-        title="MiniLM sentence encoder with a sentiment head",
+        title="The MiniLM sentiment classifier",
         classes=CLASSES,
         baselines=token_baselines(tokenizer),
         facts=f"right on {facts['accuracy']:.1%} of {facts['held_out']:,} held-out movie snippets "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from enodo.core.errors import nearest, refuse
@@ -19,6 +20,14 @@ class Example:
     inputs: Any
     sample: Sample
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def put_to(self, model: nn.Module) -> Any:
+        """What `model` answers, without gradients: a mapping is given as keywords, a tuple or list as arguments."""
+        with torch.no_grad():
+            if isinstance(self.inputs, Mapping):
+                return model(**self.inputs, **self.kwargs)
+            inputs = self.inputs if isinstance(self.inputs, (tuple, list)) else (self.inputs,)
+            return model(*inputs, **self.kwargs)
 
 
 @dataclass(frozen=True)

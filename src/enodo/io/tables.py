@@ -155,7 +155,7 @@ def breast_cancer() -> Subject:
         model=network(weights),
         kind="table",
         read=table_reader(table, rows, "breast-cancer", lambda row: row["diagnosis"]),
-        title="Small network on the Wisconsin breast-cancer measurements",
+        title="A small network trained on the Wisconsin breast-cancer data",
         classes=facts["classes"],
         baselines=baselines,
         facts=f"right on {facts['accuracy']:.1%} of {facts['held_out']} held-out tumours "
@@ -195,7 +195,7 @@ def wage() -> Subject:
         model=network(weights),
         kind="table",
         read=table_reader(table, rows, "wage", lambda row: f"{float(row['wage']):.1f} thousand dollars a year"),
-        title="Small network on the Mid-Atlantic wage survey",
+        title="A small network trained on a wage survey",
         unit="thousand dollars a year",
         baselines={"average": average("person of the training data")},
         facts=f"explains {facts['r2']:.0%} of the variance of {facts['held_out']} held-out wages "

@@ -45,9 +45,9 @@ def to_html(attribution: Attribution, *, row: int = 0, photo: Any = None) -> str
 
     style = resources.files("enodo.show").joinpath("report.css").read_text(encoding="utf-8")
     about = card_of(attribution.method)
-    entry = Entry(attribution, about.title, about.summary, about.when)
+    entry = Entry(attribution, about.title, about.summary, about.when, "the baseline")
     sample = _sample(photo, row)
-    body = card(entry, sample, "the target", "the baseline", row=row)
+    body = card(entry, sample, "the target", row=row)
     return document(f"enodo: {about.title}", style, body)
 
 

@@ -20,10 +20,13 @@ from enodo.show.markup import Markup, el, join, picture
 from enodo.show.sample import Sample
 from enodo.show.table import bar
 from enodo.show.view import Bars, Map, Words, row_of, spaced, view_of, words_of
-from enodo.show.words import balance, is_signed, settled, unit_of
+from enodo.show.words import balance, is_signed, noise, settled, unit_of
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
+
+
+CLOSE = 0.1  # difference of two probabilities below which the answer is called close
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method's result, with the method's title, its summary in one sentence and advice on when to use it."""
+    """One method's result, with its title, its summary in one sentence, advice on when to use it, and its baseline."""
 
     attribution: Attribution
     title: str
     summary: str = ""
     when: str = ""
+    baseline: str = ""  # what the input was compared with, in words; "" for a method that does not compare
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,6 @@ class Page:
     model: str  # what the model is, in words
     answers: Sequence[Answer]
     entries: Sequence[Entry]
-    baseline: str  # what the input was compared with, in words
     unit: str = ""
     facts: str = ""  # how good the model was measured to be
     command: str = ""
@@ -69,7 +72,7 @@ def report(page: Page) -> str:
         _head(page, answer),
         el("section", _input(page.sample), _answers(page), class_="two", aria_label="Input and answer"),
         el("h2", "Why: what spoke for it and what against it"),
-        el("section", *(card(e, page.sample, answer, page.baseline, page.unit) for e in page.entries), class_="cards"),
+        el("section", *(card(e, page.sample, answer, page.unit) for e in page.entries), class_="cards"),
         _reading(page),
         _facts(page),
     )
@@ -107,7 +110,6 @@ def short(name: str) -> str:
 
 def _head(page: Page, answer: str) -> Markup:
     found = next((a for a in page.answers if a.explained), None)
-    best = max(page.answers, key=lambda a: a.score, default=None)
     what = {"image": "parts of the picture", "text": "words", "table": "features"}.get(page.sample.kind, "inputs")
     if found is None:
         told = "The value of a place inside the model is explained."
@@ -115,15 +117,33 @@ def _head(page: Page, answer: str) -> Markup:
         told = f"{page.model} answers {number_with(found.score, page.unit)} for {page.sample.title}."
     else:
         told = f"{page.model} gives {answer} a probability of {found.probability:.1%} for {page.sample.title}."
-        if best is not None and best is not found:
-            told += f" Its own first choice is \u201c{short(best.name)}\u201d."
-    told += f" Below: which {what} pushed it there, compared with {page.baseline}."
+        told += _rival(found, page.answers)
+    told += f" Below: which {what} pushed it there{_compared(page)}."
     title = (
         f"Why {answer}?"
         if found is None or found.probability is not None
         else f"Why {number_with(found.score, page.unit)}?"
     )
     return el("header", el("p", "enodo explanation", class_="brand"), el("h1", title), el("p", told, class_="lead"))
+
+
+def _compared(page: Page) -> str:
+    """ "compared with ...", for the first method that compares."""
+    words = next((entry.baseline for entry in page.entries if entry.baseline), "")
+    return f", compared with {words}" if words else ""
+
+
+def _rival(found: Answer, answers: Sequence[Answer]) -> str:
+    """A warning where the explained answer is not the first choice, or only just."""
+    others = [a for a in answers if a is not found]
+    best = max(others, key=lambda a: a.score, default=None)
+    if best is None or best.probability is None or found.probability is None:
+        return ""
+    if best.score > found.score:
+        return f" Its own first choice is \u201c{short(best.name)}\u201d ({best.probability:.1%})."
+    if found.probability - best.probability < CLOSE:
+        return f" A close call: \u201c{short(best.name)}\u201d has {best.probability:.1%}."
+    return ""
 
 
 def number_with(value: float, unit: str) -> str:
@@ -140,7 +160,13 @@ def _input(sample: Sample) -> Markup:
         shown = [w for w, added in zip(words.words, words.special, strict=True) if not added]
         parts.append(el("blockquote", "".join(spaced(shown)).strip()))
     elif sample.kind == "table":
-        parts.append(el("p", f"{len(sample.names)} features; the strongest are listed with their values below."))
+        rows = [
+            el("tr", el("th", n, scope="row"), el("td", c, class_="num"))
+            for n, c in zip(sample.names, sample.cells, strict=True)
+        ]
+        told = f"{len(rows)} features; those that mattered most are listed below."
+        listed = el("table", el("tbody", *rows))
+        parts += [el("p", told), el("details", el("summary", "All of them with their values"), listed)]
     caption = sample.title + (f" ({sample.note})" if sample.note else "")
     parts.append(el("p", caption, class_="fine"))
     if sample.truth is not None:
@@ -169,14 +195,14 @@ def _answers(page: Page) -> Markup:
     return el("div", el("h2", "What the model answered"), shown, facts, class_="panel")
 
 
-def card(entry: Entry, sample: Sample | None, answer: str, baseline: str, unit: str = "", row: int = 0) -> Markup:
+def card(entry: Entry, sample: Sample | None, answer: str, unit: str = "", row: int = 0) -> Markup:
     """One method's picture with its legend, whether its parts add up, and its particulars."""
     a = entry.attribution
     view, counted = view_of(a, sample, row), unit_of(a, unit)
     signed = is_signed(a, row_of(a, row))
     draw: Any = {Map: image.fragment, Words: text.fragment, Bars: table.fragment}[type(view)]
     drawn: Markup = draw(view, counted, signed)
-    notes = [balance(a, answer, baseline, unit, row), settled(a, row), *a.notes]
+    notes = [balance(a, answer, entry.baseline, unit, row), settled(a, row), noise(a, row), *a.notes]
     options = ", ".join(f"{key} = {value}" for key, value in a.options.items()) or "none"
     facts = [
         ("time", f"{a.seconds:.2f} s, {a.rows:,} rows through the model"),
@@ -199,7 +225,9 @@ def _reading(page: Page) -> Markup:
     told = [
         f"{what} raised the score of the explained answer; {against} lowered it. The deeper the colour, the stronger "
         "the effect; the numbers are in the legend.",
-        f"Everything is told in comparison with {page.baseline}. Another comparison can give another picture.",
+        "What it is compared with matters: another baseline can give another picture."
+        if _compared(page)
+        else "Nothing is compared here: the values are slopes of the score at this input.",
         "It shows what this model used, not what is true in the world. A model can be right for a wrong reason, and a "
         "cause in the model need not be a cause outside it.",
     ]

@@ -66,16 +66,7 @@ def pixels(
     """The colours (H, W, 3) of a map: over the photo, scaled up to it, or alone at its own size."""
     if photo is None:
         return paint(values, scale, colours)
-    return overlay(enlarge(values, photo.shape[:2]), photo, scale, opacity)
-
-
-def enlarge(values: Array, size: tuple[int, int]) -> Array:
-    """A map brought to the photo's size: as squares where it is coarse and fits evenly, else smoothly."""
-    times = [s // v for s, v in zip(size, values.shape, strict=True)]
-    even = all(t * v == s for t, v, s in zip(times, values.shape, size, strict=True))
-    if even and max(values.shape) <= 2 * REGIONS:
-        return np.kron(values, np.ones(times))
-    return resize(values, size)
+    return overlay(resize(values, photo.shape[:2]), photo, scale, opacity)
 
 
 def fragment(view: Map, unit: str, signed: bool = True, clip: float = 0.02) -> Markup:
@@ -83,9 +74,8 @@ def fragment(view: Map, unit: str, signed: bool = True, clip: float = 0.02) -> M
     figures = [_figure(view, view.values, "Pixel by pixel", f"{unit} per pixel", signed, clip)]
     if min(view.values.shape) > 2 * REGIONS:
         coarse = regions(view.values, REGIONS)
-        side = view.values.shape[1] // REGIONS
-        name = f"Summed over squares of {side} \u00d7 {view.values.shape[0] // REGIONS} pixels"
-        figures.insert(0, _figure(view, coarse, name, f"{unit} per square", signed, 0.0))
+        h, w = (side // REGIONS for side in view.values.shape)
+        figures.insert(0, _figure(view, coarse, "By area", f"{unit} per area of {w} \u00d7 {h} pixels", signed, clip))
     elif view.photo is not None:
         h, w = view.values.shape
         figures[0] = _figure(
@@ -98,7 +88,7 @@ def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: 
     scale = scale_of(values, clip, signed)
     alt = f"Attribution map, {name.lower()}, from {number(-scale.peak if signed else 0)} to {number(scale.peak)}"
     if view.photo is not None:
-        image = picture(pixels(values, view.photo, scale), alt)
+        image = picture(pixels(values, view.photo, scale), alt, lossless=values.size < view.photo.size // 30)
     else:
         dark = paint(values, scale, _dark()) if signed else None
         image = picture(paint(values, scale), alt, dark=dark)
@@ -123,12 +113,14 @@ def legend(scale: Scale, unit: str, over_photo: bool) -> Markup:
         strip = picture(overlay(ramp, grey, shown), "")
     else:
         strip = picture(paint(ramp, shown), "", dark=paint(ramp, shown, _dark()) if scale.signed else None)
-    low = number(-scale.limit) if scale.signed else "0"
-    middle = el("span", "0") if scale.signed else None
-    ends = el("span", el("span", low), middle, el("span", number(scale.limit)), class_="ends")
+    low, middle, high = (
+        (number(-scale.limit) if scale.signed else "0"),
+        ("0" if scale.signed else ""),
+        number(scale.limit),
+    )
     weak, strong = ("against", "for") if scale.signed else ("weak", "strong")
-    words = el("span", el("span", weak), el("span", unit), el("span", strong), class_="ends")
-    return join(el("span", strip, class_="strip"), ends, words)
+    numbers = el("span", *(el("span", text) for text in (f"{low} {weak}", middle, f"{high} {strong}")), class_="ends")
+    return join(el("span", strip, class_="strip"), numbers, el("span", unit, class_="unit"))
 
 
 def _note(scale: Scale, values: Array, view: Map) -> str:

@@ -61,6 +61,6 @@ def data_url(pixels: np.ndarray, lossless: bool = True) -> str:
     if lossless:
         Image.fromarray(pixels).save(stream, "PNG", optimize=True)
     else:
-        Image.fromarray(pixels).save(stream, "JPEG", quality=90)
+        Image.fromarray(pixels).save(stream, "JPEG", quality=92, subsampling=0)  # full colour: red beside blue stays so
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

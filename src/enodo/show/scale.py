@@ -10,6 +10,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 FOR, AGAINST = (178, 24, 43), (33, 102, 172)  # the ends of RdBu, dark enough for white and light enough for black
+MOST_OPAQUE = 0.9  # of the colour over a photo, so that the photo can be seen under the strongest value
 DIVERGING, DIVERGING_DARK, SEQUENTIAL = "RdBu_r", "berlin", "viridis"
 
 
@@ -61,7 +62,7 @@ def paint(values: Array, scale: Scale, colours: str | None = None) -> Array:
 
 
 def overlay(values: Array, photo: Array, scale: Scale, opacity: float | None = None) -> Array:
-    """Values (H, W) over a photo (H, W, 3): red or blue, the more opaque the larger |value|.
+    """Values (H, W) over a photo (H, W, 3): red or blue, the more opaque the larger |value|, up to `MOST_OPAQUE`.
 
     The photo is drawn grey and pale, so that no colour of its own is taken for an attribution. A given `opacity`
     is used everywhere instead.
@@ -73,7 +74,7 @@ def overlay(values: Array, photo: Array, scale: Scale, opacity: float | None = N
         colour = np.where((share >= 0)[..., None], np.array(FOR, float), np.array(AGAINST, float))
     else:
         colour = paint(values, scale).astype(np.float64)
-    alpha = (np.sqrt(np.abs(share)) if opacity is None else np.full(share.shape, opacity))[..., None]
+    alpha = (MOST_OPAQUE * np.abs(share) ** 0.8 if opacity is None else np.full(share.shape, opacity))[..., None]
     return np.asarray(ground * (1 - alpha) + colour * alpha).round().astype(np.uint8)
 
 

@@ -59,10 +59,10 @@ def bar(share: float, signed: bool = True) -> Markup:
 def legend(scale: Scale, unit: str) -> Markup:
     """A strip of colours from against to for, with its numbers."""
     low, weak, strong = (number(-scale.limit), "against", "for") if scale.signed else ("0", "weak", "strong")
-    numbers = [el("span", text) for text in (low, "0" if scale.signed else "", number(scale.limit))]
-    words = [el("span", text) for text in (weak, unit, strong)]
+    middle = "0" if scale.signed else ""
+    numbers = [el("span", text) for text in (f"{low} {weak}", middle, f"{number(scale.limit)} {strong}")]
     strip = el("span", class_="strip ramp" if scale.signed else "strip ramp unsigned")
-    return el("div", strip, el("span", *numbers, class_="ends"), el("span", *words, class_="ends"), class_="legend")
+    return el("div", strip, el("span", *numbers, class_="ends"), el("span", unit, class_="unit"), class_="legend")
 
 
 def draw(

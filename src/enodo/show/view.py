@@ -124,13 +124,13 @@ def spaced(words: list[str]) -> list[str]:
 
 
 def resize(values: Array, size: tuple[int, int]) -> Array:
-    """A map (h, w) brought to (H, W) pixels for display, bilinearly; the values stay those of its own pixels."""
+    """A map (h, w) brought to (H, W) pixels for display, smoothly; the values stay those of its own pixels."""
     from PIL import Image
 
     if values.shape == size:
         return values
     image = Image.fromarray(values.astype(np.float32))
-    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.float64)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), dtype=np.float64)
 
 
 def regions(values: Array, cells: int = 14) -> Array:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from enodo.core import tree as trees
 from enodo.show.scale import number
 
 if TYPE_CHECKING:
@@ -55,13 +56,15 @@ def balance(attribution: Attribution, answer: str, baseline: str, unit: str = ""
         return "This method does not promise that its parts add up to the score: read which stand out, not their sum."
     difference = score - start
     share = abs(gap) / abs(difference) if difference else float("inf") if gap else 0.0
+    missing = "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
     told = (
         f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline}: "
-        f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}: "
-        f"a gap of {number(gap)}, or {share:.2%} of the difference."
+        f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}; "
+        f"{missing} of the difference is unaccounted for."
     )
     if share > LOOSE:
-        told += " That is a large gap: take more steps before you rely on details."
+        more = "draw more samples" if "samples" in attribution.options else "take more steps"
+        told += f" That is a large gap: {more} before you rely on details."
     return told
 
 
@@ -69,3 +72,17 @@ def settled(attribution: Attribution, row: int = 0) -> str | None:
     """The estimated error that was reached, where an error was asked for."""
     error = scalar(attribution.error, row)
     return None if error is None else f"The attribution itself is settled to about {error:.2%}."
+
+
+def noise(attribution: Attribution, row: int = 0) -> str | None:
+    """How uncertain a typical value is, where the method draws samples."""
+    if attribution.stderr is None:
+        return None
+    errors = [leaf[row].abs().double().mean() for _, leaf in trees.leaves(attribution.stderr) if hasattr(leaf, "abs")]
+    sizes = [leaf[row].abs().double().mean() for _, leaf in trees.leaves(attribution.values) if hasattr(leaf, "abs")]
+    error, size = (float(sum(part) / max(1, len(part))) for part in (errors, sizes))
+    if size == 0:
+        return None
+    return (
+        f"Drawn by chance: a typical value is {number(size, False)}, with a standard error of {number(error, False)}."
+    )

@@ -154,9 +154,9 @@ def test_a_tunnel_in_passes_of_any_size_has_one_answer() -> None:
     ("question", "message"),
     [
         ({"nt_type": "smooth"}, "nt_type"),
-        ({"nt_samples": 0}, "samples"),
-        ({"stdevs": -1.0}, "noise"),
-        ({"stdevs": (0.1, 0.2)}, "noise"),
+        ({"nt_samples": 0}, "^nt_samples: "),
+        ({"stdevs": -1.0}, "^stdevs: "),
+        ({"stdevs": (0.1, 0.2)}, "^stdevs: "),
     ],
     ids=str,
 )

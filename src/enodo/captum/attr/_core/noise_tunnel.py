@@ -53,6 +53,7 @@ class NoiseTunnel(Attribution):
                 "sample_deltas": kwargs.get("return_convergence_delta", False),
             },
         )
+        inner._names = {"samples": "nt_samples"}
         values: Any = inner.attribute(inputs, **kwargs)  # type: ignore[attr-defined]
         if not inner._smoothing.met:
             given = f"a {type(inner).__name__}, whose attribute() asks no method of this library"

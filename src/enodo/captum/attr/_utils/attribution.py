@@ -26,11 +26,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
-from enodo.core.errors import refuse
+from enodo.core.errors import BadArgument, refuse
 from enodo.core.question import Question
 from enodo.core.values import Values
 
 GRAD_KWARGS = {"create_graph", "retain_graph", "only_inputs", "allow_unused", "materialize_grads", "is_grads_batched"}
+
+
+HERE = {  # what this door calls the arguments that an error may name
+    "quadrature": "method",
+    "steps": "n_steps",
+    "samples": "n_samples",
+    "noise": "stdevs",
+    "baseline": "baselines",
+    "batch_size": "internal_batch_size",
+}
 
 
 @dataclass
@@ -46,6 +56,7 @@ class Attribution:
     """A method that explains `forward_func`, any callable that returns a score, or a row of scores, for each row."""
 
     _smoothing: Smoothing | None = None
+    _names: dict[str, str] = {}  # noqa: RUF012  read only
 
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         self.forward_func = forward_func
@@ -89,16 +100,24 @@ class Attribution:
         args = () if additional_forward_args is None else additional_forward_args
         if seeded:  # so that torch.manual_seed governs the answer
             question["seed"] = int(torch.randint(2**62, ()))
-        return enodo.explain(
-            self.forward_func,
-            inputs,
-            method,
-            baseline=_like(inputs, baselines),
-            args=args if isinstance(args, tuple) else (args,),
-            batch_size="auto" if internal_batch_size is None else internal_batch_size,
-            create_graph=_creates_graph(grad_kwargs),
-            **question,
-        )
+        try:
+            return enodo.explain(
+                self.forward_func,
+                inputs,
+                method,
+                baseline=_like(inputs, baselines),
+                args=args if isinstance(args, tuple) else (args,),
+                batch_size="auto" if internal_batch_size is None else internal_batch_size,
+                create_graph=_creates_graph(grad_kwargs),
+                **question,
+            )
+        except BadArgument as error:
+            here = HERE | ({"target": "neuron_selector"} if "of" in question else {}) | self._names
+            known = next((name for name in here if re.match(rf"{name}\b", error.argument)), None)
+            if known is None:
+                raise
+            named = error.argument.replace(known, here[known], 1)
+            raise type(error)(named, error.given, error.expected, error.instead) from None
 
 
 class GradientAttribution(Attribution):

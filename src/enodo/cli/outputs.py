@@ -64,12 +64,16 @@ def _picture(run: Run) -> Any:
     """All methods side by side in one Figure."""
     from matplotlib.figure import Figure
 
-    from enodo.show import plot
+    from enodo.show import Words, plot, view_of
+    from enodo.show.text import size_of
 
     sample = run.example.sample
     side = sample.kind == "image"
     count = len(run.entries)
     size = (4.8 * count + 0.2, 4.6) if side else (9.0, 3.8 * count)
+    if isinstance(view := view_of(run.entries[0].attribution, sample), Words):
+        width, height = size_of(view)
+        size = (width, height * count)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False) if side else figure.subplots(count, 1, squeeze=False)
     for ax, entry in zip(axes.flat, run.entries, strict=True):

@@ -22,10 +22,11 @@ def print_run(run: Run) -> None:
     console = output()
     sample, subject = run.example.sample, run.subject
     console.print(f"{subject.title or subject.name}: {sample.title}", style="bold", markup=False)
-    for a in run.answers:
-        mark = "->" if a.explained else "  "
-        told = f"{a.probability:6.1%}" if a.probability is not None else number_with(a.score, subject.unit)
-        console.print(f" {mark} {told}  {a.name}", style="bold" if a.explained else None, markup=False)
+    for answer in run.answers:
+        share = answer.probability
+        told = f"{share:6.1%}" if share is not None else number_with(answer.score, subject.unit)
+        style = "bold" if answer.explained else None
+        console.print(f" {'->' if answer.explained else '  '} {told}  {answer.name}", style=style, markup=False)
     if sample.truth is not None:
         console.print(f"    recorded answer: {sample.truth}", markup=False)
     name = next((a.name for a in run.answers if a.explained), "the value asked about")
@@ -118,7 +119,7 @@ def _map(console: Console, view: Map, signed: bool) -> None:
             console.print(row)
     places = regions(view.values, 3)
     if places.shape == (3, 3) and np.abs(places).max() > 0:
-        y, x = np.unravel_index(np.argmax(places), places.shape)
+        y, x = divmod(int(np.argmax(places)), 3)
         across, down = ("left", "middle", "right")[x], ("top", "middle", "bottom")[y]
         where = "centre" if (x, y) == (1, 1) else f"{down} {across}"
         console.print(f"strongest ninth of the picture: {where} ({number(float(places[y, x]))})")

@@ -72,7 +72,7 @@ def subject_of(model: nn.Module, facts: Mapping[str, Any], name: str) -> Subject
         if key not in FACTS:
             refuse("--model", f"the fact {key!r}", f"one of {', '.join(FACTS)}", nearest(key, FACTS))
     kind = facts.get("kind", "image" if "size" in facts else "table" if "features" in facts else "tensor")
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "model": model.eval(),
         "kind": kind,
@@ -92,12 +92,9 @@ def subject_of(model: nn.Module, facts: Mapping[str, Any], name: str) -> Subject
         )
         mean = torch.as_tensor(facts.get("mean", [0.0] * len(names)), dtype=torch.float64)
         std = torch.as_tensor(facts.get("std", [1.0] * len(names)), dtype=torch.float64)
-        baselines = {"average": average("row")} if "mean" in facts else {}
-        return Subject(
-            **common,
-            read=table_reader(Table(dict.fromkeys(names), mean, std), [], name),
-            **({"baselines": baselines} if baselines else {}),
-        )
+        if "mean" in facts:
+            common["baselines"] = {"average": average("row")}
+        return Subject(**common, read=table_reader(Table(dict.fromkeys(names), mean, std), [], name))
     if kind == "tensor":
         return Subject(**common, read=tensor_reader)
     return refuse("--model", f"kind {kind!r}", "'image', 'table' or 'tensor'", "For text, return an enodo.io.Subject.")
@@ -114,7 +111,8 @@ def _module(where: str, spec: str) -> ModuleType:
             refuse("--model", repr(spec), "a Python file that can be imported")
         module = importlib.util.module_from_spec(found)
         sys.modules.setdefault(path.stem, module)
-        _guarded(lambda: found.loader.exec_module(module), spec)
+        loader = found.loader
+        _guarded(lambda: loader.exec_module(module), spec)
         return module
     if "" not in sys.path:
         sys.path.insert(0, "")

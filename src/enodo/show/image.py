@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from enodo.show.markup import Markup, el, join, picture
-from enodo.show.scale import DIVERGING, DIVERGING_DARK, SEQUENTIAL, Array, Scale, number, overlay, paint, scale_of
+from enodo.show.scale import (
+    AGAINST,
+    DIVERGING,
+    DIVERGING_DARK,
+    FOR,
+    SEQUENTIAL,
+    Array,
+    Scale,
+    number,
+    overlay,
+    paint,
+    scale_of,
+)
 from enodo.show.view import Map, regions, resize
 
 if TYPE_CHECKING:
@@ -35,7 +47,7 @@ def draw(
     and `limit` are those of `scale_of`, `opacity` that of `overlay`; `colours` names a colour map of matplotlib.
     """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     from enodo.show.axes import new_axes
 
@@ -47,7 +59,9 @@ def draw(
     ax.set_axis_off()
     if title:
         ax.set_title(title)
-    name = colours or (DIVERGING if signed else SEQUENTIAL)
+    name: Any = colours or (DIVERGING if signed else SEQUENTIAL)
+    if over and signed and colours is None:
+        name = LinearSegmentedColormap.from_list("over", [np.array(c) / 255 for c in (AGAINST, (255, 255, 255), FOR)])
     span = scale.limit or 1.0
     bar = ScalarMappable(Normalize(-span if signed else 0, span), name)
     figure: Any = ax.figure
@@ -57,7 +71,7 @@ def draw(
     )
     if (note := _note(scale, values, view)) != "":
         ax.text(0, -0.03, note, transform=ax.transAxes, va="top", fontsize=7)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def pixels(

@@ -33,7 +33,7 @@ def el(name: str, /, *children: Any, **attributes: Any) -> Markup:
 
 def join(*children: Any) -> Markup:
     """Children one after the other, escaped where they are not Markup; lists are flattened."""
-    out = []
+    out: list[str] = []
     for child in children:
         if isinstance(child, (list, tuple)):
             out.append(join(*child))

@@ -26,17 +26,22 @@ def fragment(view: Bars, unit: str, signed: bool = True, shown: int = SHOWN) -> 
     axis = "against \u2190 0 \u2192 for" if signed else "strength"
     bars, numbers = el("th", axis, scope="col", class_="bar"), el("th", unit, scope="col", class_="num")
     head = el("tr", el("th", "feature", scope="col"), values, bars, numbers)
-    table = el("table", el("thead", head), el("tbody", *(_row(view, i, scale) for i in first)), class_="bars")
+    table = _scrolled(el("thead", head), el("tbody", *(_row(view, i, scale) for i in first)))
     more = None
     if len(rest):
         total = number(float(view.values[rest].sum()))
         summary = f"{len(rest)} weaker features, together {total}"
         listed = rest[:500]
         cut = f"{len(rest) - len(listed):,} more are not listed." if len(rest) > len(listed) else None
-        body = el("table", el("tbody", *(_row(view, i, scale) for i in listed)), class_="bars")
+        body = _scrolled(el("tbody", *(_row(view, i, scale) for i in listed)))
         more = el("details", el("summary", summary), body, el("p", cut, class_="fine") if cut else None)
     empty = el("p", "Every value is zero: no feature moved this score.", class_="fine") if scale.peak == 0 else None
     return join(table, more, empty)
+
+
+def _scrolled(*parts: Markup) -> Markup:
+    """A table that scrolls by itself where it is wider than the page."""
+    return el("div", el("table", *parts, class_="bars"), class_="scroll")
 
 
 def _row(view: Bars, i: int, scale: Scale) -> Markup:

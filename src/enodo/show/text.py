@@ -48,36 +48,46 @@ def ranking(view: Words, count: int = 200) -> Markup:
 
 
 def draw(view: Words, ax: Axes | None = None, *, signed: bool = True, title: str = "", **options: Any) -> Figure:
-    """Draw the text with matplotlib, wrapped to the width of the axes, and return the Figure."""
+    """Draw the text with matplotlib, from the top left of the axes in lines of `WIDTH` letters; return the Figure."""
+    from matplotlib.transforms import ScaledTranslation
+
     from enodo.show.axes import new_axes
 
     scale = scale_of(view.values, options.pop("clip", 0.0), signed, options.pop("limit", None))
-    lines = _wrap(view)
-    ax = ax if ax is not None else new_axes((8.0, 0.9 + 0.34 * len(lines)))
-    for y, line in enumerate(lines):
+    lines = wrap(view)
+    ax = ax if ax is not None else new_axes(size_of(view))
+    figure: Any = ax.figure
+    place: Any = figure.dpi_scale_trans + ScaledTranslation(0, 1, ax.transAxes)  # type: ignore[arg-type]  # inches from the top left of the axes
+    for y, line in enumerate(lines, 1):
         for x, i in line:
             share = float(scale.share(np.array(view.values[i])))
             colour = np.array(FOR if share > 0 else AGAINST) / 255
+            box = {"facecolor": (*colour, 0.55 * abs(share)), "edgecolor": "none", "pad": 1.5}
+            left, base = x * LETTER, -y * LINE
             ax.text(
-                x, -y, view.words[i], family="monospace", fontsize=11, parse_math=False,
-                bbox={"facecolor": (*colour, 0.55 * abs(share)), "edgecolor": "none", "pad": 1.5},
-            )  # fmt: skip
+                left, base, view.words[i], transform=place, family="monospace", fontsize=11, parse_math=False, bbox=box
+            )
             if share < -0.5 / LEVELS:
-                ax.plot([x, x + len(view.words[i])], [-y - 0.22] * 2, color=colour, linewidth=1)
-    ax.set_xlim(-1, WIDTH + 1)
-    ax.set_ylim(-len(lines) + 0.3, 0.8)
+                ends = [left, left + len(view.words[i]) * LETTER]
+                ax.plot(ends, [base - 0.05] * 2, transform=place, color=colour, linewidth=1.2)
     ax.set_axis_off()
     key = f"red: for, up to {number(scale.limit)}" + ("; blue, underlined: against" if signed else "")
-    ax.text(0, -len(lines) + 0.4, key, fontsize=8)
+    ax.text(0, -(len(lines) + 1) * LINE, key, transform=place, fontsize=8)
     if title:
-        ax.set_title(title)
-    return ax.figure  # type: ignore[return-value]
+        ax.set_title(title, loc="left")
+    return figure
 
 
-WIDTH = 84  # characters of a line of a drawn text
+WIDTH = 84  # letters of a line of a drawn text
+LETTER, LINE = 0.0919, 0.3  # inches: the width of an 11-point letter of fixed width, the distance of two lines
 
 
-def _wrap(view: Words) -> list[list[tuple[int, int]]]:
+def size_of(view: Words) -> tuple[float, float]:
+    """Inches that a drawn text takes with its title and legend."""
+    return (WIDTH + 4) * LETTER, LINE * (len(wrap(view)) + 2.5)
+
+
+def wrap(view: Words) -> list[list[tuple[int, int]]]:
     """Lines of (column, index of the word)."""
     lines: list[list[tuple[int, int]]] = [[]]
     x = 0

@@ -1,0 +1,149 @@
+"""Runs the works: each side's seconds in one interleaved process, each side's peak memory in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from .work import Work
+
+RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
+COLUMNS = (
+    "work", "ours", "Captum", "Captum / ours", "promised", "peak MiB, ours", "Captum", "ours / Captum", "promised",
+    "ours / floor", "promised", "difference",
+)  # fmt: skip
+HEADER = """# Benchmarks
+
+`make bench` measures this table: 2 cores, CPU, no GPU, {versions}. The sides take turns in one process and each ratio
+is the median over the rounds, so what else the machine does falls on all alike; small models run on one thread, for
+waiting for a second core would be all that is seen of them. "Captum" is called as its users call it, with its defaults.
+The floor is the bare PyTorch loop: frozen parameters, chunks as large as ours, the same nodes, no library. Memory is
+the peak above the model's own, of one call in a fresh process (`meter.py` says how it is taken); in brackets, the
+tensors alone by torch's account. Difference is the relative L2 distance between our numbers and Captum's, and after the
+bar what separates ours and Captum's from the same sum in float64. Bold is a promise not kept.
+
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("words", nargs="*", help="run the works whose names contain one of these; all without")
+    parser.add_argument("--child", nargs=2, metavar=("WORK", "SIDE"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    from .works import WORKS
+
+    if given.child:
+        name, side = given.child
+        print(json.dumps(speed(WORKS[name]) if side == "all" else memory(WORKS[name], side)))
+        return
+    chosen = [w for w in WORKS.values() if not given.words or any(word in w.name for word in given.words)]
+    if not chosen:
+        parser.error(f"no work is called like that; there are {', '.join(WORKS)}")
+    lines = []
+    for work in chosen:
+        lines.append(line(work, measure(work)))
+        print(lines[-1], flush=True)
+    if not given.words:
+        rule = ["|".join(["", *(["---"] * len(COLUMNS)), ""])]
+        table = ["| " + " | ".join(COLUMNS) + " |", *rule, *lines]
+        RESULTS.write_text(HEADER.format(versions=versions()) + "\n".join(table) + "\n")
+        print(f"written: {RESULTS.name}")
+
+
+def measure(work: Work) -> dict[str, Any] | None:
+    """Everything about one work, from children that start fresh; None where a child failed."""
+    result = child(work, "all")
+    if result and work.memory is not None:
+        result["memory"] = {side: child(work, side) for side in work.sides if side != "floor"}
+    return result
+
+
+def child(work: Work, side: str) -> dict[str, Any] | None:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--child", work.name, side]
+    threads = {"OMP_NUM_THREADS": str(work.threads)} if work.threads else {}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | threads)
+    if done.returncode:
+        return None
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def speed(work: Work) -> dict[str, Any]:
+    from .meter import distance, interleave
+
+    calls = {side: build() for side, build in work.sides.items()}
+    answers = {side: call() for side, call in calls.items()}
+    difference = {"captum": distance(answers["enodo"], answers["captum"])}
+    if work.agree is None:  # what two draws of the same side differ by
+        difference["draws"] = distance(calls["captum"](), answers["captum"])
+    if work.exact is not None:
+        exact = work.exact()
+        difference |= {f"{side} exact": distance(answers[side], exact) for side in ("enodo", "captum")}
+    return {"seconds": interleave(calls, work.rounds), "difference": difference}
+
+
+def memory(work: Work, side: str) -> dict[str, float]:
+    from .meter import allocated, peak
+
+    call = work.sides[side]()
+    return {"peak": peak(call), "allocated": allocated(call)}
+
+
+def line(work: Work, found: dict[str, Any] | None) -> str:
+    """One row of the table."""
+    if not found:
+        return "| " + " | ".join([work.about, "**failed**", *[""] * (len(COLUMNS) - 2)]) + " |"
+    from .meter import ratio
+
+    seconds, difference = found["seconds"], found["difference"]
+    cells = [work.about, *(duration(statistics.median(seconds[side])) for side in ("enodo", "captum"))]
+    cells += promise(ratio(seconds["captum"], seconds["enodo"]), work.faster, least=True)
+    if "memory" in found:
+        ours, theirs = found["memory"]["enodo"], found["memory"]["captum"]
+        cells += [f"{m['peak']:.0f} ({m['allocated']:.0f})" for m in (ours, theirs)]
+        cells += promise(ours["peak"] / theirs["peak"], work.memory, least=False)
+    else:
+        cells += [""] * 4
+    cells += (
+        promise(ratio(seconds["enodo"], seconds["floor"]), work.floor, least=False) if "floor" in seconds else ["", ""]
+    )
+    return "| " + " | ".join([*cells, agreement(work, difference)]) + " |"
+
+
+def promise(value: float, limit: float | None, least: bool) -> list[str]:
+    """A measured ratio and what was promised of it."""
+    text = f"{value:.2f}"
+    if limit is None:
+        return [text, ""]
+    kept = value >= limit if least else value <= limit
+    return [text if kept else f"**{text}**", f"{'>=' if least else '<='} {limit:.3g}"]
+
+
+def agreement(work: Work, difference: dict[str, float]) -> str:
+    """Whether the sides say the same: to `agree`, or no farther from float64 than Captum, or as two draws do."""
+    text = f"{difference['captum']:.0e}"
+    if "draws" in difference:
+        good = difference["captum"] <= 1.5 * difference["draws"]
+        text += f" (two draws of Captum's: {difference['draws']:.0e})"
+    else:
+        good = work.agree is not None and difference["captum"] <= work.agree
+    if "enodo exact" in difference:
+        good = good or difference["enodo exact"] <= 1.5 * difference["captum exact"]
+        text += f" \\| {difference['enodo exact']:.0e}, {difference['captum exact']:.0e}"
+    return text if good else f"**{text}**"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1e3:.2f} ms"
+
+
+def versions() -> str:
+    from importlib.metadata import version
+
+    return f"torch {version('torch').split('+')[0]}, Captum {version('captum')}"

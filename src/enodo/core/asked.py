@@ -129,21 +129,15 @@ class Asked:
     def sight(self) -> Sight:
         """What is known about `wrt`: the structure found there, calls, lookups."""
         if "sight" not in self.memo:
-            if self.wrt is self.entry and self.shift is not None:
-                self.memo["sight"], self.memo["x"] = self.unshifted.sight, self.shift
-            elif self.wrt.at_inputs and not self.wrt.ids:
-                visit = Visit(self.wrt, None, False, False, None)
-                visit.inputs(self.call.inputs)
-                self.memo["sight"], self.memo["x"] = visit.sight, self.shift or visit.sight.values
-            else:
-                self._look()
+            self._see()
         sight: Sight = self.memo["sight"]
         return sight
 
     @property
     def x(self) -> Values:
         """The values at `wrt` for the inputs, (B, ...)."""
-        self.sight  # noqa: B018  looks once, and fills the memo
+        if "x" not in self.memo:  # though the sight may be known, from the question about more rows
+            self._see()
         x: Values = self.memo["x"]
         return x
 
@@ -195,8 +189,19 @@ class Asked:
         )
 
     # ---------------------------------------------------------------- passes
+    def _see(self) -> None:
+        """Find out what is at `wrt` for the inputs: by a pass, unless that is the inputs themselves."""
+        if self.wrt is self.entry and self.shift is not None:
+            self.memo["sight"], self.memo["x"] = self.unshifted.sight, self.shift
+        elif self.wrt.at_inputs and not self.wrt.ids:
+            visit = Visit(self.wrt, None, False, self.create_graph, None)
+            visit.inputs(self.call.inputs)
+            self.memo["sight"], self.memo["x"] = visit.sight, self.shift or visit.sight.values
+        else:
+            self._look()
+
     def _look(self) -> None:
-        """One pass at the inputs without a graph."""
+        """One pass at the inputs, for what is at `wrt` and for the score."""
         sight, output = self._at_inputs(grad=False)
         self._remember(sight, output)
 
@@ -271,11 +276,12 @@ class Asked:
         measure = grad and self.budget.unmeasured
         device = _device(call.inputs) if measure else torch.device("cpu")
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        self.budget.tried = call.rows
         output, held = forward(
             call,
             self.of,
             visits,
-            grad=grad,
+            grad=grad or self.create_graph,
             keep=self.create_graph,
             constants=self.constants,
             measure=measure,

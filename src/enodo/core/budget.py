@@ -32,6 +32,7 @@ class Budget:
         guess = GROWTH * row_bytes + weights  # bytes of activations a row
         self.light = guess < LIGHT
         self.fixed = batch_size != "auto"
+        self.tried = 0  # rows of the last pass begun
         self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
         if self.fixed:
             if isinstance(batch_size, bool) or not isinstance(batch_size, int):
@@ -68,7 +69,7 @@ class Budget:
         return max(1, int(FIRST_PASS / ((self.row_cost or 1) * rows)))
 
     def halve(self, rows: int) -> bool:
-        """After running out of memory with `rows` rows: half as many, or False if it was a single row."""
+        """After running out of memory with `rows` rows: half as many, or False if it was a single row (or none)."""
         self.limit = max(1, rows // 2)
         return rows > 1
 

@@ -197,7 +197,7 @@ def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iter
             with torch.set_grad_enabled(question.create_graph):
                 values = card.fn(block, **options)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not question.budget.halve(n):
+            if not is_out_of_memory(error) or not question.budget.halve(question.budget.tried):
                 raise
             continue
         if not isinstance(values, Values):

@@ -91,7 +91,7 @@ class Visit:
     def start(self, t: Tensor) -> Tensor:
         """A tensor that gradients are taken of; the graph starts here unless it has to reach further back."""
         if not self.grad:
-            return t.detach()
+            return t if self.keep and t.requires_grad else t.detach()
         return t if t.requires_grad else t.detach().requires_grad_()
 
     def at(self, i: int, value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from .places import Visit
 from .points import Point, Stop, enter_pass, on_layer, part_of
 from .watch import Constants, Watch
 
-
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class State:
 
     weights: int = 0  # bytes of parameters
     compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
-    training: bool = False
+    training: bool = False  # the model, or a layer in it that acts differently then
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
+    copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
 
     @staticmethod
     def of(model: Any) -> State:
@@ -38,7 +39,10 @@ class State:
         weights = sum(p.nbytes for m in modules for p in m._parameters.values() if p is not None)
         compiled = any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules)
         shortcuts = any(isinstance(m, _FUSED) for m in modules)
-        return State(weights, compiled, model.training, shortcuts)
+        training = model.training or any(m.training and isinstance(m, _IN_TRAINING) for m in modules)
+        own = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
+        copies = {id(t): t.clone() for t in own if t is not None and t.is_inference()}
+        return State(weights, compiled, training, shortcuts, copies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +119,9 @@ def forward(
     seen: list[Any] = []
     leave = not score and bool(visits) and all(v.where.late for v in visits)
     with torch.set_grad_enabled(grad), ExitStack() as context:
+        stand_ins = call.state.copies
         if call.state.training:
-            context.enter_context(_as_found(call.model))
+            stand_ins = {**stand_ins, **context.enter_context(_as_found(call.model))}
         if call.state.compiled and hasattr(torch.compiler, "set_stance"):
             context.enter_context(torch.compiler.set_stance("force_eager"))
         inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
@@ -126,7 +131,7 @@ def forward(
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
-        watch = Watch(None if keep else constants, tracker, measure)
+        watch = Watch(None if keep else constants, tracker, measure, stand_ins)
         if watch.needed(grad, call.state.shortcuts):
             context.enter_context(watch)
         context.callback(enter_pass(token))
@@ -159,13 +164,16 @@ def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], An
 
 
 @contextmanager
-def _as_found(model: Any) -> Iterator[None]:
-    """A model in train mode changes buffers (batch statistics) and draws random numbers: put both back afterwards."""
-    kept = [(b, b.detach().clone()) for b in model.buffers()]
+def _as_found(model: Any) -> Iterator[dict[int, Tensor]]:
+    """A model in train mode changes buffers (batch statistics) and draws random numbers.
+
+    Gives copies of the buffers, by id, for the pass to change instead; puts back buffers that were exchanged for
+    others, and the state of the random generators.
+    """
+    kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
     try:
         with torch.random.fork_rng(enabled=True):
-            yield
+            yield {id(b): b.detach().clone() for b in model.buffers()}
     finally:
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
+        for now, before in kept:
+            now.update(before)

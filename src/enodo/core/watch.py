@@ -7,8 +7,9 @@ finds the lookups that integer inputs reach, by following those tensors through 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from . import tree as trees
 from .errors import refuse
 
 # Calls that move or copy the entries of an integer tensor: applied to the positions, they tell where each went.
@@ -177,11 +179,16 @@ class Watch(TorchFunctionMode):
     """The mode under which forward passes run."""
 
     def __init__(
-        self, constants: dict[int, tuple[Tensor, Tensor]] | None, tracker: Tracker | None, measure: bool
+        self,
+        constants: dict[int, tuple[Tensor, Tensor]] | None,
+        tracker: Tracker | None,
+        measure: bool,
+        stand_ins: Mapping[int, Tensor] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.constants = constants
         self.tracker = tracker
+        self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
         self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
 
     def needed(self, grad: bool, shortcuts: bool) -> bool:
@@ -191,10 +198,13 @@ class Watch(TorchFunctionMode):
         closed, as they are in a pass with a graph.
         """
         frozen = grad and self.constants is not None and not self.constants.light
-        return frozen or (shortcuts and not grad) or self.tracker is not None or self.held is not None
+        seeing = self.tracker is not None or self.held is not None or bool(self.stand_ins)
+        return frozen or (shortcuts and not grad) or seeing
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.stand_ins:
+            args, kwargs = trees.map_tree(self._stand_in, tuple(args)), trees.map_tree(self._stand_in, kwargs)
         if self.constants is not None:
             args = [self._constant(a) for a in args]
             if kwargs:
@@ -211,13 +221,16 @@ class Watch(TorchFunctionMode):
             out = self.tracker.after(func, args, kwargs, out)
         return out
 
+    def _stand_in(self, a: Any) -> Any:
+        return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a
+
     def _constant(self, a: Any) -> Any:
         if issubclass(type(a), nn.Parameter):
-            if not a.requires_grad and not a.is_inference():
+            if not a.requires_grad:
                 return a
             kept = self.constants.get(id(a)) if self.constants is not None else None
             if kept is None or kept[0] is not a:
-                kept = (a, a.clone() if a.is_inference() else a.detach())
+                kept = (a, a.detach())
                 self.constants[id(a)] = kept  # type: ignore[index]
             return kept[1]
         if isinstance(a, (list, tuple)) and a and any(issubclass(type(t), nn.Parameter) for t in a):

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .. import Values
-from ..core.errors import nearest, refuse
+from enodo import Values
+from enodo.core.errors import nearest, refuse
+
 from . import answers, conduct
 from .case import Case, LawBroken, Trial
 from .models import CASES

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from .. import INPUT, OUTPUT, Attribution, Card, Point, explain
-from ..core import tree as trees
-from ..core.registry import card_of
+from enodo import INPUT, OUTPUT, Attribution, Card, Point, explain
+from enodo.core import tree as trees
+from enodo.core.registry import card_of
 
 Tree = Any  # nested containers of tensors
 
@@ -140,14 +140,14 @@ def parts(values: Tree) -> list[Tensor]:
 
 
 def distance(found: Tree, expected: Tree) -> float:
-    """The largest difference, relative to the largest number expected (or absolute, below 1); infinite across shapes."""
+    """The largest difference, relative to the largest number expected (absolute below 1); infinite across shapes."""
     pairs = list(zip(parts(found), parts(expected), strict=False))
     if len(pairs) != len(parts(found)) or any(a.shape != b.shape for a, b in pairs):
         return float("inf")
     worst = 0.0
     for a, b in pairs:
-        a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
-        gap = ((a - b).abs().max() / b.abs().max().clamp(min=1)).item() if a.numel() else 0.0
+        ours, true = (t.detach().to("cpu", torch.float64) for t in (a, b))
+        gap = ((ours - true).abs().max() / true.abs().max().clamp(min=1)).item() if a.numel() else 0.0
         worst = max(worst, float("inf") if gap != gap else gap)
     return worst
 

@@ -6,15 +6,18 @@ import copy
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .. import TrainModeWarning
-from ..core import tree as trees
-from .case import Trial, need_equal, parts
+from enodo import TrainModeWarning
+from enodo.core import tree as trees
+
+from .case import Case, Trial, need_equal, parts
 from .faults import Fault, Meter, metered
 from .state import State
 
@@ -85,7 +88,9 @@ def callers(trial: Trial) -> None:
         if isinstance(model, nn.Module):
             born = born.of_case(born.case.to(parts(answer)[0].dtype))
         need_equal(trial, "callers", born(), answer, "with inputs and parameters made under torch.inference_mode()")
-    need_equal(trial, "callers", born(), answer, "with inputs and parameters made under torch.inference_mode(), outside")
+    need_equal(
+        trial, "callers", born(), answer, "with inputs and parameters made under torch.inference_mode(), outside"
+    )
     if isinstance(model, nn.Module):
         compiled = torch.compile(model, backend="eager")
         need_equal(trial, "callers", trial(model=compiled), answer, "of a compiled model")
@@ -116,56 +121,72 @@ def warns(trial: Trial) -> None:
 
 
 def threads(trial: Trial, rounds: int = 3) -> None:
-    """Threads that share a model get the answers of one thread; one that predicts or trains meanwhile its true values."""
-    model, case = trial.case.model, trial.case
-    other = trial.of_rows(list(range(case.rows))[::-1])
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    """Threads that share a model get the answers of one thread; one that predicts or trains its own true values."""
+    other = trial.of_rows(list(range(trial.case.rows))[::-1])
+    jobs: dict[str, Callable[[], Any]] = {
+        "an explanation": trial,
+        "another explanation": other,
+        "a prediction": partial(_predict, trial.case),
+        "training": partial(_train, trial.case),
+    }
+    expected = {name: job() for name, job in jobs.items()}
+    for name, answers in _together(jobs, rounds).items():
+        for answer in answers:
+            if isinstance(answer, Exception):
+                trial.broken("threads", f"{name}, beside other threads, raised {answer!r}")
+            need_equal(trial, "threads", answer, expected[name], f"{name}, beside other threads")
 
-    def predict() -> Any:
-        with torch.no_grad():
-            return parts(trees.map_tree(_floats, case.call()))
 
-    def train() -> Any:
-        scores = [t for _, t in trees.leaves(case.call()) if isinstance(t, Tensor) and t.requires_grad]
-        if not scores:
-            return ()
-        total = torch.stack([t.sum() for t in scores]).sum()
-        return tuple(g for g in torch.autograd.grad(total, parameters, allow_unused=True) if g is not None)
-
-    jobs: list[tuple[str, Callable[[], Any]]] = [
-        ("an explanation", trial), ("another explanation", other), ("a prediction", predict), ("training", train),
-    ]  # fmt: skip
-    expected = [job() for _, job in jobs]
-    found: list[list[Any]] = [[] for _ in jobs]
+def _together(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
+    """What each job returns (or raises) when all run at once, in a thread each, some rounds."""
+    found: dict[str, list[Any]] = {name: [] for name in jobs}
     barrier = threading.Barrier(len(jobs))
 
-    def work(i: int) -> None:
+    def attempt(job: Callable[[], Any]) -> Any:
+        try:
+            return job()
+        except Exception as error:  # noqa: BLE001  told by the main thread
+            return error
+
+    def work(name: str) -> None:
         barrier.wait()
         for _ in range(rounds):
-            try:
-                found[i].append(jobs[i][1]())
-            except Exception as error:  # noqa: BLE001  told by the main thread
-                found[i].append(error)
+            found[name].append(attempt(jobs[name]))
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        pool = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
+        pool = [threading.Thread(target=work, args=(name,)) for name in jobs]
         for thread in pool:
             thread.start()
         for thread in pool:
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    for (name, _), one, several in zip(jobs, expected, found, strict=True):
-        for answer in several:
-            if isinstance(answer, Exception):
-                trial.broken("threads", f"{name}, beside other threads, raised {answer!r}")
-            need_equal(trial, "threads", answer, one, f"{name}, beside other threads")
+    return found
+
+
+def _predict(case: Case) -> tuple[Tensor, ...]:
+    """What the model says, as one who knows nothing of explanations asks it."""
+    with torch.no_grad():
+        return tuple(_scores(case))
+
+
+def _train(case: Case) -> tuple[Tensor, ...]:
+    """The gradients of the model's parameters."""
+    parameters = list(case.model.parameters()) if isinstance(case.model, nn.Module) else []
+    if not parameters:
+        return ()
+    total = torch.stack([t.sum() for t in _scores(case)]).sum()
+    return tuple(g for g in torch.autograd.grad(total, parameters, allow_unused=True) if g is not None)
+
+
+def _scores(case: Case) -> list[Tensor]:
+    return [t for _, t in trees.leaves(case.call()) if isinstance(t, Tensor) and t.is_floating_point()]
 
 
 def differentiable(trial: Trial) -> None:
-    """With create_graph, the answer can be differentiated: in the inputs and the parameters, as finite differences say."""
+    """With create_graph, the answer's derivatives in inputs and parameters are what finite differences say."""
     if "gradient" not in trial.card.needs or not trial.case.smooth or trial.case.has_ids:
         return
     model = copy.deepcopy(trial.case.model)
@@ -179,24 +200,32 @@ def differentiable(trial: Trial) -> None:
     moved: dict[str, list[Tensor]] = {"inputs": [t for _, t in trees.leaves(inputs)]}
     if isinstance(model, nn.Module):
         moved["parameters"] = [p for p in model.parameters() if p.requires_grad]
-    if not total(answer).requires_grad:
-        trial.broken("differentiable", "the answer has no graph with create_graph=True")
+    end = total(answer)
     for name, tensors in moved.items():
-        got = torch.autograd.grad(total(answer), tensors, retain_graph=True, allow_unused=True)
+        got: tuple[Tensor | None, ...] = (None,) * len(tensors)
+        if end.requires_grad:  # the gradient of a score that is linear at `wrt` is constant, and has no graph
+            got = torch.autograd.grad(end, tensors, retain_graph=True, allow_unused=True)
         way = [torch.sin(torch.arange(t.numel(), dtype=t.dtype) + 1).view(t.shape) for t in tensors]
         slope = sum((g * w).sum().item() for g, w in zip(got, way, strict=True) if g is not None)
         sides = []
         for sign in (1, -1):
-            with torch.no_grad():
-                for t, w in zip(tensors, way, strict=True):
-                    t += sign * STEP * w
+            with _moved(tensors, way, sign * STEP):
                 sides.append(total(trial(model=model, inputs=inputs)).item())
-                for t, w in zip(tensors, way, strict=True):
-                    t -= sign * STEP * w
         true = (sides[0] - sides[1]) / (2 * STEP)
         if abs(slope - true) > 1e-5 * max(1, abs(true)):
-            trial.broken("differentiable", f"its derivative in the {name} is {slope:.8g}, finite differences say {true:.8g}")
+            trial.broken(
+                "differentiable", f"its derivative in the {name} is {slope:.8g}, finite differences say {true:.8g}"
+            )
 
 
-def _floats(t: Any) -> Any:
-    return t if isinstance(t, Tensor) and t.is_floating_point() else None
+@contextmanager
+def _moved(tensors: list[Tensor], way: list[Tensor], step: float) -> Iterator[None]:
+    """The tensors, `step` along the way, until the end of the block."""
+    kept = [t.detach().clone() for t in tensors]
+    for t, w in zip(tensors, way, strict=True):
+        t.data.add_(w, alpha=step)
+    try:
+        yield
+    finally:
+        for t, old in zip(tensors, kept, strict=True):
+            t.data.copy_(old)

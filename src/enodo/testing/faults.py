@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import tree as trees
+from enodo.core import tree as trees
 
 
 class Fault(Exception):
@@ -81,7 +81,7 @@ def metered(model: Callable[..., Any], meter: Meter) -> Iterator[Callable[..., A
         return run
 
     def wired(t: Any) -> Any:
-        return _Tripwire.apply(t, meter) if isinstance(t, Tensor) and t.requires_grad else t
+        return _Tripwire.apply(t, meter) if isinstance(t, Tensor) and t.requires_grad else t  # type: ignore[no-untyped-call]
 
     if not isinstance(model, nn.Module):
         yield watched(model, True)

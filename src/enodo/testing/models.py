@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.tree import map_tree
+from enodo.core.tree import map_tree
+
 from .case import Case
 
 
@@ -34,7 +35,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores."""
-        return self.second(self.act(self.first(x[:, :5])))
+        scores: Tensor = self.second(self.act(self.first(x[:, :5])))
+        return scores
 
 
 class CNN(nn.Module):
@@ -48,7 +50,8 @@ class CNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Class scores."""
         h = self.relu(self.norm(self.conv(x)))
-        return self.head(F.relu(h + self.relu(self.again(h))).mean((2, 3)))
+        scores: Tensor = self.head(F.relu(h + self.relu(self.again(h))).mean((2, 3)))
+        return scores
 
 
 class Named(nn.Module):
@@ -73,7 +76,8 @@ class Text(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Class scores."""
         h = self.words(ids)
-        return self.head(torch.tanh(F.scaled_dot_product_attention(self.mix(h), h, h)).mean(1))
+        scores: Tensor = self.head(torch.tanh(F.scaled_dot_product_attention(self.mix(h), h, h)).mean(1))
+        return scores
 
 
 def last_is_first(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core import tree as trees
+from enodo.core import tree as trees
 
 
 class State:
@@ -56,15 +56,14 @@ class State:
         for attribute, value in vars(module).items():
             yield f"{name}.{attribute}", self._identities(value)
         yield f"the class of {name}", self._identities(vars(type(module)))
-        for attribute, t in module.named_parameters(recurse=False):
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for attribute, t in own:
             yield from self._tensor(f"{name}.{attribute}", t)
-        for attribute, t in module.named_buffers(recurse=False):
-            yield from self._tensor(f"{name}.{attribute}", t, may_be_written=True)
 
-    def _tensor(self, name: str, t: Tensor, may_be_written: bool = False) -> Iterator[tuple[str, Any]]:
-        """Buffers of a model in train mode may be written and put back; nothing else may be written, even for a time."""
+    def _tensor(self, name: str, t: Tensor) -> Iterator[tuple[str, Any]]:
+        """Nothing may be written, not even for a time: another thread may be reading it."""
         yield f"the numbers in {name}", digest(t)
-        yield f"writes to {name}", None if may_be_written or t.is_inference() else t._version
+        yield f"writes to {name}", None if t.is_inference() else t._version
         yield f"the storage of {name}", t.data_ptr()
         yield f"requires_grad of {name}", t.requires_grad
         grad = t.grad if t.is_leaf else None

@@ -35,3 +35,8 @@ def same(mine: Any, reference: Any) -> None:
 def compare(name: str, *args: Any, options: dict[str, Any] | None = None, **question: Any) -> None:
     """Ask both, and expect the same."""
     same(*both(name, args, options, **question))
+
+
+def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-5) -> None:
+    """Equal numbers, whatever graph hangs on them."""
+    torch.testing.assert_close(a.detach(), b.detach(), rtol=tolerance, atol=tolerance)

@@ -31,7 +31,7 @@ class InputXGradient(GradientAttribution):
 
 
 class _Multiplying(GradientAttribution):
-    """A method that may leave out its last step, the product with the difference from the baseline."""
+    """A method at the inputs with the choice of `multiply_by_inputs`."""
 
     def __init__(self, forward_func: Callable[..., Any], multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func)
@@ -74,7 +74,7 @@ class IntegratedGradients(_Multiplying):
 
 
 class GradientShap(_Multiplying):
-    """Method `gradient_shap`; `baselines` is a distribution, of which each sample draws a row."""
+    """Method `gradient_shap`; the rows of `baselines` are a background to draw from."""
 
     def attribute(
         self,

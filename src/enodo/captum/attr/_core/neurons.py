@@ -86,7 +86,7 @@ class NeuronConductance(Multiplying, NeuronAttribution, GradientAttribution):
 
 
 class NeuronGradientShap(Multiplying, NeuronAttribution, GradientAttribution):
-    """Method `gradient_shap` of a neuron; `baselines` is a distribution, of which each sample draws a row."""
+    """Method `gradient_shap` of a neuron."""
 
     def attribute(
         self,

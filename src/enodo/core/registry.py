@@ -126,3 +126,6 @@ def check_options(card: Card, options: dict[str, Any]) -> None:
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)
+    for name, parameter in card.options.items():
+        if parameter.default is parameter.empty and name not in options:
+            refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -29,22 +29,29 @@ def conductance(
     quadrature: str = "gausslegendre",
     tol: float | None = None,
     max_steps: int = MAX_STEPS,
+    one_sided: bool = False,
 ) -> Values:
     """The part of f(x) - f(x0) that flows through each unit of a layer, as the inputs move along the straight path.
 
     a_j = integral of df/dh_j dh_j, the h_j being the values at `wrt` while the inputs go from x0 to x; as a sum over
-    steps + 1 nodes of the gradient at a node times the change of h to the next. At the inputs it is integrated
-    gradients. Options as there; with `tol`, the steps are doubled.
+    steps + 1 nodes of the change of h from a node to the next times the mean gradient of the two, so that on smooth
+    models the error falls with the square of the steps. `one_sided` takes the gradient of the first node alone, an
+    error that falls with the steps. At the inputs it is integrated gradients. Options as there; with `tol`, the steps
+    are doubled.
     """
     if tol is None:
         check_steps(steps)
-        return _stieltjes(q, steps, quadrature)
-    sizes = [size + 1 for size in sizes_up_to(max_steps)]
-    return settle(q, tol, sizes, lambda part, rows, level, state: (_stieltjes(part, sizes[level], quadrature), []))
+        return _stieltjes(q, steps, quadrature, one_sided)
+    sizes = sizes_up_to(max_steps)
+
+    def attempt(part: Question, rows: Tensor, level: int, state: list[Values]) -> tuple[Values, list[Values]]:
+        return _stieltjes(part, sizes[level] - 1, quadrature, one_sided), []
+
+    return settle(q, tol, sizes, attempt)
 
 
-def _stieltjes(q: Question, steps: int, quadrature: str) -> Values:
-    """The sum over the path of the gradient at a node times the change of h to the next node."""
+def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Values:
+    """The sum over the path of the change of h from each node to the next, times the gradient there."""
     alphas, _ = nodes(quadrature, steps + 1)
     total: Values | None = None
     last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
@@ -53,7 +60,8 @@ def _stieltjes(q: Question, steps: int, quadrature: str) -> Values:
         h, g = joined
         last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
         step = h.map(lambda t: t[1:] - t[:-1])
-        part = g.map(lambda t: t[:-1]).map(_times, step).map(lambda t: t.sum(0))
+        slope = g.map(lambda t: t[:-1] if one_sided else (t[:-1] + t[1:]) / 2)
+        part = slope.map(_times, step).map(lambda t: t.sum(0))
         total = part if total is None else total + part
     return total if total is not None else q.x
 

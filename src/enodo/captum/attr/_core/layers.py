@@ -123,6 +123,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
             wrt=self._at(attribute_to_layer_input),
             steps=n_steps,
             quadrature=method,
+            one_sided=True,
         )
         return answer(found, self._values(found), return_convergence_delta)
 

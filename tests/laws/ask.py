@@ -1,0 +1,61 @@
+"""The questions that laws are asked about: every method at every zoo model, with few steps and samples."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import enodo
+from enodo import INPUT, OUTPUT
+from enodo.testing import Case, Trial
+from tests.zoo import ZOO
+from tests.zoo_text import TEXTS
+
+CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
+FEW = {"steps": 6, "samples": 3}
+METHODS = sorted(enodo.methods())
+WITH_LAYERS = [name for name, make in ZOO.items() if name != "function" and name not in ("dense box", "dense mask")]
+
+
+def few(method: str) -> dict[str, Any]:
+    """Options that make a method quick."""
+    return {name: value for name, value in FEW.items() if name in enodo.methods()[method].options}
+
+
+@functools.cache
+def case_of(name: str) -> Case:
+    """A zoo model, made once: the laws leave it as it was."""
+    return CASES[name]()
+
+
+def trial(method: str, case: str | Case, wrt: Any = INPUT, of: Any = OUTPUT, **options: Any) -> Trial:
+    """A question; conductance of neurons is asked through the case's first layer."""
+    whole = case_of(case) if isinstance(case, str) else case
+    if method == "neuron_conductance":
+        options = {"through": whole.layers[0], "neuron": whole.neuron} | options
+    return Trial(method, whole, few(method) | options, wrt, of)
+
+
+def places(method: str, case: Case) -> Iterator[tuple[Any, Any]]:
+    """Every (wrt, of) that makes sense for a method at a case: inputs, layers, several layers x output, a neuron."""
+    if method == "neuron_conductance":
+        if case.layers and case.layers[0] != "layer":
+            yield INPUT, OUTPUT
+        return
+    yield INPUT, OUTPUT
+    for layer in case.layers:
+        yield layer, OUTPUT
+    plain = [name for name in case.layers if ":" not in name and "[" not in name]
+    for layer in plain[-1:]:
+        yield f"{layer}:in", OUTPUT
+    if len(plain) > 1:
+        yield plain, OUTPUT
+    for layer in plain[:1]:
+        yield INPUT, layer
+
+
+def every(methods: list[str] = METHODS, cases: Any = tuple(CASES)) -> list[tuple[str, str]]:
+    """(method, case) for each that makes sense; neurons need a layer."""
+    layered = {name for name in cases if name not in ("function", "dense box", "dense mask", "in place on the inputs")}
+    return [(m, c) for m in methods for c in cases if m != "neuron_conductance" or c in layered]

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class MLP(nn.Module):
+class Model(nn.Module):
+    """Born in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training = False
+
+
+class MLP(Model):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.act, self.second = nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 4)
@@ -20,7 +28,7 @@ class MLP(nn.Module):
         return self.second(self.act(self.first(x)))
 
 
-class CNN(nn.Module):
+class CNN(Model):
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.relu, self.pool = nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)
@@ -31,7 +39,7 @@ class CNN(nn.Module):
         return self.fc(torch.flatten(self.soft(self.conv2(x)), 1))
 
 
-class Functional(nn.Module):
+class Functional(Model):
     """Activations as functions, one module used twice, and in-place code."""
 
     def __init__(self) -> None:
@@ -44,12 +52,12 @@ class Functional(nn.Module):
         return self.second(h * torch.sigmoid(h))
 
 
-class Pair(nn.Module):
+class Pair(Model):
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return a.tanh(), b.sigmoid()
 
 
-class Several(nn.Module):
+class Several(Model):
     """Two inputs, further arguments that are no rows, and a layer that takes and returns a pair."""
 
     def __init__(self) -> None:
@@ -62,7 +70,7 @@ class Several(nn.Module):
         return self.out((u + v if mode == "plus" else u * v) ** power)
 
 
-class Text(nn.Module):
+class Text(Model):
     """Token ids to two classes, by way of an LSTM or a mean."""
 
     def __init__(self, recurrent: bool) -> None:
@@ -78,7 +86,7 @@ class Text(nn.Module):
         return self.head(((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).tanh())
 
 
-class Dense(nn.Module):
+class Dense(Model):
     """One score for each of several places: outputs of shape (B, 3, 4, 4)."""
 
     def __init__(self) -> None:
@@ -89,7 +97,7 @@ class Dense(nn.Module):
         return self.conv(x).tanh()
 
 
-class Scalar(nn.Module):
+class Scalar(Model):
     """One score a row: outputs of shape (B,)."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import enodo.captum.attr as ours
 from tests.captum.compare import close
+from tests.captum.models import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -51,7 +52,7 @@ def test_group_conductance() -> None:
 def test_layer_input_used_elsewhere() -> None:
     """f = sum(3 x + 7 x), the layer being 3 x: through it flows 3 x."""
 
-    class Residual(nn.Module):
+    class Residual(Model):
         def __init__(self) -> None:
             super().__init__()
             self.start, self.layer = nn.Identity(), nn.Linear(2, 2, bias=False)

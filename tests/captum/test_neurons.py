@@ -122,7 +122,7 @@ def test_a_selector_of_a_layer_that_returns_one_tensor_in_a_tuple() -> None:
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
             return (x.tanh(),)
 
-    model = nn.Sequential(nn.Linear(5, 4), wrapped := Wrapped())
+    model = nn.Sequential(nn.Linear(5, 4), wrapped := Wrapped()).eval()
     x = torch.randn(3, 5)
     for selector in (1, lambda value: value[:, 1]):
         compare("NeuronGradient", lambda x: model(x)[0], wrapped, inputs=x, neuron_selector=selector)

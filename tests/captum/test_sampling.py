@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import enodo.captum.attr as ours
 from tests.captum.compare import compare
-from tests.captum.models import CASES, MLP, Several
+from tests.captum.models import CASES, MLP, Model, Several
 
 SAMPLES = 3000
 
@@ -20,7 +20,7 @@ def cubes(x: Tensor) -> Tensor:
     return (x**3).sum(1)
 
 
-class Layered(nn.Module):
+class Layered(Model):
     def __init__(self) -> None:
         super().__init__()
         self.scale, self.bend = nn.Linear(2, 2, bias=False), nn.Softplus()
@@ -197,7 +197,7 @@ SHAP = [("GradientShap", ()), ("LayerGradientShap", ("first",)), ("LayerGradient
 def test_gradient_shap_of_a_linear_model_is_exact(name: str, layer: tuple[str, ...], baselines: str) -> None:
     """One baseline, no noise, a constant gradient: no sample differs from another."""
     torch.manual_seed(0)
-    model = nn.Sequential()
+    model = nn.Sequential().eval()
     model.first, model.act, model.last = nn.Linear(5, 4), nn.Identity(), nn.Linear(4, 3)
     x, row = torch.randn(3, 5), torch.randn(1, 5)
     given = {"row": row, "call": lambda: row, "call of inputs": lambda inputs: inputs[:1] * 0}[baselines]

@@ -21,6 +21,8 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     path = Path(source)
     if not path.is_file():
         refuse("INPUT", repr(source), "an existing .npy, .csv or .json file", "No such file.")
+    if not path.stat().st_size:
+        refuse("INPUT", repr(source), "at least one row of numbers", "The file is empty.")
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)

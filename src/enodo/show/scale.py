@@ -57,8 +57,8 @@ def paint(values: Array, scale: Scale, colours: str | None = None) -> Array:
 
     share = scale.share(values)
     name = colours or (DIVERGING if scale.signed else SEQUENTIAL)
-    coded = colormaps[name]((share + 1) / 2 if scale.signed else share)
-    return np.asarray(coded[..., :3] * 255).round().astype(np.uint8)
+    coded = colormaps[name]((share + 1) / 2 if scale.signed else share, bytes=True)
+    return np.asarray(coded)[..., :3]
 
 
 def overlay(values: Array, photo: Array, scale: Scale, opacity: float | None = None) -> Array:
@@ -83,6 +83,6 @@ def number(value: float, sign: bool = True) -> str:
     if value != value:
         return "not a number"
     text = f"{value:+.3g}" if sign else f"{value:.3g}"
-    if "e" not in text and abs(value) >= 1000:
+    if 1000 <= abs(value) < 1e9:
         text = f"{value:+,.0f}" if sign else f"{value:,.0f}"
     return "0" if value == 0 else text.replace("-", "\u2212")

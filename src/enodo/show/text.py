@@ -57,7 +57,7 @@ def draw(view: Words, ax: Axes | None = None, *, signed: bool = True, title: str
     lines = wrap(view)
     ax = ax if ax is not None else new_axes(size_of(view))
     figure: Any = ax.figure
-    place: Any = figure.dpi_scale_trans + ScaledTranslation(0, 1, ax.transAxes)  # type: ignore[arg-type]  # inches from the top left of the axes
+    place: Any = figure.dpi_scale_trans + ScaledTranslation(0, 1, ax.transAxes)  # type: ignore[arg-type]
     for y, line in enumerate(lines, 1):
         for x, i in line:
             share = float(scale.share(np.array(view.values[i])))

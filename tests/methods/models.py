@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -96,14 +97,19 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
 
 
-def brute_force(score: Score, x: Tensor, x0: Tensor | float = 0.0, nodes: int = 1000) -> Tensor:
-    """Integrated gradients, equation 1 of Sundararajan et al. 2017, by a Gauss rule of many nodes in a plain loop."""
+@lru_cache
+def gauss(nodes: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of Gauss' rule on [0, 1]."""
     alphas, weights = np.polynomial.legendre.leggauss(nodes)
-    total = torch.zeros_like(x)
-    for alpha, weight in zip((1 + alphas) / 2, weights / 2, strict=True):
-        point = (x0 + alpha * (x - x0)).requires_grad_()
-        total += weight * torch.autograd.grad(score(point).sum(), point)[0]
-    return total * (x - x0)
+    return torch.tensor((1 + alphas) / 2), torch.tensor(weights / 2)
+
+
+def brute_force(score: Score, x: Tensor, x0: Tensor | float = 0.0, nodes: int = 1000) -> Tensor:
+    """Integrated gradients of x (B, F), equation 1 of Sundararajan et al. 2017, by a Gauss rule of many nodes."""
+    alphas, weights = gauss(nodes)
+    points = (x0 + alphas[:, None, None] * (x - x0)).flatten(0, 1).requires_grad_()
+    gradients = torch.autograd.grad(score(points).sum(), points)[0].unflatten(0, (nodes, -1))
+    return torch.einsum("n,nbf->bf", weights, gradients) * (x - x0)
 
 
 def tensor(model: object, inputs: object, method: str, **options: object) -> Tensor:

@@ -75,25 +75,26 @@ def run(arguments: Sequence[str]) -> int:
             code = app(arguments, standalone_mode=False, prog_name="enodo")
             sys.stdout.flush()
         return code if isinstance(code, int) else DONE
-    except ClickException as error:
-        _say(f"{error.format_message()} (see: enodo --help)")  # type: ignore[attr-defined]
-        code = USAGE
-    except EnodoError as error:
-        _say(str(error))
-        code = BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; nothing was written after this point")
-        code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except Exception as error:  # noqa: BLE001 - the last resort of a program: a sentence, not a traceback
-        hint = "" if debug else " Run it again with --debug to see where."
-        _say(f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}.{hint}")
-        code = FAILED
-    if debug:
-        traceback.print_exc()
-    return code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback
+        code, sentence = _told(error)
+        _say(sentence if debug or code != FAILED else f"{sentence} Run it again with --debug to see where.")
+        if debug:
+            traceback.print_exception(error)
+        return code
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    """(exit code, sentence) for an error."""
+    if isinstance(error, ClickException):
+        return USAGE, f"{error.format_message()} (see: enodo --help)"  # type: ignore[attr-defined]
+    if isinstance(error, EnodoError):
+        return BAD_INPUT, " ".join(str(error).split())
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return INTERRUPTED, "interrupted"
+    return FAILED, f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}."
 
 
 def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:

@@ -25,7 +25,7 @@ def progress_bar(wanted: bool | None) -> Iterator[Callable[[str], Update | bool]
         TextColumn("rows"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=sys.stderr.isatty()) as progress:
 
         def task(title: str) -> Update:
             number = progress.add_task(title, total=None)

@@ -244,7 +244,7 @@ def _gathered(
         error=_over_rows(errors) if errors else None,
         target=_described([q.settled_target if scored else q.target for q, _ in answers]),
         wrt=", ".join(question.wrt.names),
-        of=str(question.of),
+        of=locate(question.of, question.call.model, "of")[1],
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),

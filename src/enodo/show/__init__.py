@@ -40,15 +40,17 @@ def to_html(attribution: Attribution, *, row: int = 0, photo: Any = None) -> str
     """One row as a self-contained HTML document: the picture, its legend, and whether its parts add up."""
     from importlib import resources
 
-    from enodo.core.registry import card_of
+    from enodo.core.registry import methods
     from enodo.show.html import Entry, card, document
 
     style = resources.files("enodo.show").joinpath("report.css").read_text(encoding="utf-8")
-    about = card_of(attribution.method)
-    entry = Entry(attribution, about.title, about.summary, about.when, "the baseline")
+    about = methods().get(attribution.method)
+    title = about.title if about else attribution.method.replace("_", " ") or "Attribution"
+    told = (about.summary, about.when) if about else ("", "")
+    entry = Entry(attribution, title, *told, baseline="the baseline")
     sample = _sample(photo, row)
     body = card(entry, sample, "the target", row=row)
-    return document(f"enodo: {about.title}", style, body)
+    return document(f"enodo: {title}", style, body)
 
 
 def _sample(photo: Any, row: int) -> Sample | None:

@@ -1,0 +1,128 @@
+"""Bad input gets one clear sentence and an exit code that scripts can use."""
+
+from __future__ import annotations
+
+import pytest
+
+from enodo.cli import explain as explain_file  # noqa: F401 - the module whose reading is broken below
+from enodo.cli.main import BAD_INPUT, DONE, FAILED, INTERRUPTED, USAGE, run
+
+from .test_explain import FILE
+
+TABLE = ["explain", "--model", "breast-cancer"]
+
+BAD = [
+    (["explain", "missing.jpg"], "'missing.jpg'; expected an image file"),
+    (["explain", "words.png"], "It is not an image"),
+    (["explain", "chelsey"], "Did you mean 'chelsea.png'"),
+    (["explain", "chelsea", "--row", "1"], "An image file has no rows"),
+    (["explain", "--model", "efficientnet"], "Did you mean 'efficientnet-lite0'"),
+    (["explain", "--model", "minilm-sentiment"], "INPUT: got nothing"),
+    (["explain", "missing.txt", "--model", "minilm-sentiment"], "No such file"),
+    ([*TABLE, "--row", "600"], "a row from 0 to 568"),
+    ([*TABLE, "--target", "malign"], "Did you mean 'malignant'"),
+    ([*TABLE, "--target", "7"], "an index from 0 to 1"),
+    ([*TABLE, "--method", "integrated_gradient"], "Did you mean 'integrated_gradients'"),
+    ([*TABLE, "--wrt", "1.relu"], "wrt: got '1.relu'"),
+    ([*TABLE, "--of", "4"], "of"),
+    ([*TABLE, "--of", "1"], "--target: got 'predicted'; expected the index of a unit of '1'"),
+    ([*TABLE, "--option", "step=3"], "Did you mean 'steps'"),
+    ([*TABLE, "--option", "steps"], "KEY=VALUE"),
+    ([*TABLE, "--samples", "3"], "--samples: got 3; expected an option of integrated_gradients"),
+    ([*TABLE, "--steps", "0"], "steps"),
+    ([*TABLE, "--option", "quadrature=gaus"], "gausslegendre"),
+    ([*TABLE, "--baseline", "avrage"], "Did you mean 'average'"),
+    ([*TABLE, "--batch-size", "many"], "a whole number or auto"),
+    ([*TABLE, "--batch-size", "0"], "batch"),
+    ([*TABLE, "--device", "cuda:99"], "a device of this machine: cpu"),
+    ([*TABLE, "--device", "toaster"], "a device of this machine: cpu"),
+    ([*TABLE, "--out", "report.doc"], "ends in .html"),
+    ([*TABLE, "--out", "nowhere/report.html"], "mkdir -p nowhere"),
+    (["explain", "x.json", "--model", "own.py:nan"], "answers NaN or infinity"),
+    (["explain", "x.json", "--model", "own.py:dense"], "--target 0,1,2"),
+    (["explain", "y.json", "--model", "own.py:plain"], "No such file"),
+    (["explain", "x.json", "--model", "own.py:plan"], "Did you mean 'plain'"),
+    (["methods", "gradint"], "Did you mean 'gradient'"),
+    (["inspect", "wages"], "Did you mean 'wage'"),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(FILE)
+    (tmp_path / "x.json").write_text("[[1, 2, 3]]")
+    (tmp_path / "words.png").write_text("not an image at all")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_gets_one_sentence(arguments, said, here, capsys) -> None:
+    assert run(arguments) == BAD_INPUT
+    out, err = capsys.readouterr()
+    assert said in err
+    assert err.startswith("enodo: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explan"], "explan"),
+        (["explain", "--stepz", "3"], "--stepz"),
+        (["explain", "--steps", "three"], "'--steps'"),
+        (["explain", "--seed", "-1"], "greater than or equal to 0"),
+        (["explain", "a", "b"], "unexpected extra argument"),
+        (["inspect"], "Missing argument"),
+    ],
+)
+def test_a_mistyped_command_is_code_2(arguments, said, capsys) -> None:
+    assert run(arguments) == USAGE
+    out, err = capsys.readouterr()
+    assert said in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_an_error_of_the_model_is_told_and_traced_on_request(here, capsys) -> None:
+    arguments = ["explain", "x.json", "--model", "own.py:breaks"]
+    assert run(arguments) == FAILED
+    err = capsys.readouterr().err
+    assert "RuntimeError: a bug in the model" in err
+    assert "--debug" in err
+    assert "Traceback" not in err
+    for place in (["--debug", *arguments], [*arguments, "--debug"]):
+        assert run(place) == FAILED
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_interrupt_is_code_130(here, capsys, monkeypatch) -> None:
+    from enodo.cli import main
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", interrupted)
+    assert run(["models"]) == INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_written_are_told(here, capsys) -> None:
+    (here / "taken.html").mkdir()
+    assert run([*TABLE, "--out", "taken.html"]) == BAD_INPUT
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys) -> None:
+    import enodo
+
+    assert run(["--version"]) == DONE
+    assert capsys.readouterr().out == f"enodo {enodo.__version__}\n"
+    assert run(["--help"]) == DONE
+    told = capsys.readouterr().out
+    assert "130 interrupted" in " ".join(told.split())
+    assert all(name in told for name in ("explain", "methods", "models", "inspect"))
+    assert run(["explain", "--help"]) == DONE
+    assert "--target" in capsys.readouterr().out

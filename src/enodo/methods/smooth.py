@@ -45,7 +45,14 @@ def smoothed(
     if "score" not in card.needs:
         q.activation()  # makes the places known without asking for a score
     x = q.entry_x
-    width = deviations(noise, x) * (x.map(_range) if relative else 1)
+    width = deviations(noise, x)
+    if relative:
+        ranges = x.map(_range)
+        if any((t == 0).any() for t in ranges.leaves):
+            q.log.note(
+                "Relative noise is a share of the range of a row's values: a row whose values are all equal gets none."
+            )
+        width = width * ranges
     streams, moments, deltas, done = q.streams, Moments(), [], 0
     while done < samples:
         k = q.budget.points(q.rows, samples - done)
@@ -75,7 +82,7 @@ def _by_copy(t: Tensor, lead: int, k: int) -> Tensor:
 
 
 def _range(t: Tensor) -> Tensor:
-    flat = t.flatten(1)
+    flat = t.reshape(len(t), -1)
     return (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (t.ndim - 1))
 
 

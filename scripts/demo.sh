@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE=1
 # The cat that scikit-image carries among its pictures.
 photo=$("$bin/python" -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data" / "chelsea.png")')
 
-"$bin/enodo" explain "$photo" --model efficientnet-lite0 --method integrated_gradients --target predicted --out "$out/photo.html"
+"$bin/enodo" explain "$photo" --model efficientnet-lite0 --method integrated_gradients --target predicted --wrt input --wrt _blocks.10 --out "$out/photo.html"
 "$bin/enodo" explain "The story drags, but the acting is superb and the ending is beautiful." --model minilm-sentiment --out "$out/sentence.html"
 "$bin/enodo" explain --model breast-cancer --row 3 --out "$out/row.html"
 

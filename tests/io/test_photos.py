@@ -65,7 +65,7 @@ def test_any_mode_becomes_three_channels(tmp_path, mode, fill, seen) -> None:
 def test_sixteen_bits_are_not_cut_off(tmp_path) -> None:
     ramp = np.linspace(0, 60000, 64, dtype=np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
-    image = np.asarray(open_photo(str(tmp_path / "deep.png"), {}))
+    image = np.asarray(open_photo(tmp_path / "deep.png"))
     assert image.min() == 0
     assert image.max() == 255
     assert len(np.unique(image)) == 64
@@ -77,7 +77,7 @@ def test_a_photo_is_turned_upright(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
     image.save(tmp_path / "turned.png", exif=exif)
-    upright = open_photo(str(tmp_path / "turned.png"), {})
+    upright = open_photo(tmp_path / "turned.png")
     assert upright.size == (10, 20)
     assert upright.getpixel((9, 0)) == (255, 255, 255)
 

@@ -69,10 +69,8 @@ class Preprocessing:
         return self.encode(np.asarray(blurred).reshape(*self.size, -1))
 
 
-def open_photo(source: str, own: Mapping[str, Path]) -> Any:
-    """The image in file `source`, upright, or one of the model's `own` photos by its name."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
+def find_photo(source: str, own: Mapping[str, Path]) -> Path:
+    """The file called `source`, or one of the model's `own` photos by its name, with or without its ending."""
     path = Path(source)
     if not path.exists():
         path = own.get(source, own.get(next((n for n in own if Path(n).stem == source), ""), path))
@@ -80,12 +78,19 @@ def open_photo(source: str, own: Mapping[str, Path]) -> Any:
         what = "a folder" if path.is_dir() else repr(source)
         hint = "No such file." + (f" {nearest(source, own)}" if own else "")
         refuse("INPUT", what, "an image file" + (", or the name of a photo that comes along" if own else ""), hint)
+    return path
+
+
+def open_photo(path: Path) -> Any:
+    """The image in a file, upright, flat and of 8 bits."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         image = Image.open(path)
         image.load()
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         reason = "It is not an image." if isinstance(error, UnidentifiedImageError) else f"{error}."
-        refuse("INPUT", repr(source), "an image file that can be read (PNG, JPEG, WebP, GIF, BMP, TIFF)", reason)
+        refuse("INPUT", repr(str(path)), "an image file that can be read (PNG, JPEG, WebP, GIF, BMP, TIFF)", reason)
     return flat(ImageOps.exif_transpose(image))
 
 
@@ -114,14 +119,15 @@ def photo_reader(prepare: Preprocessing, own: Mapping[str, Path]) -> Callable[[s
             if not own:
                 refuse("INPUT", "nothing", "the name of an image file")
             source = list(own)[pick(row, len(own), "the photos that come along")]
-        image = open_photo(source, own)
+        path = find_photo(source, own)
+        image = open_photo(path)
         pixels = prepare.cut(image)
         height, width = prepare.size
         note = (
             f"centre of a picture of {image.width} x {image.height}, scaled to the {width} x {height} the model takes"
         )
         photo = np.repeat(pixels, 3, axis=2) if prepare.grey else pixels
-        return Example(prepare.encode(pixels), Sample("image", Path(source).name, photo=photo, note=note))
+        return Example(prepare.encode(pixels), Sample("image", path.name, photo=photo, note=note))
 
     return read
 

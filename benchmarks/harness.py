@@ -9,10 +9,13 @@ import pathlib
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from . import accuracy
 from .work import Work
 
+ERRORS = {f"error_{case}": case for case in accuracy.CASES}  # as the command line calls them
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 COLUMNS = (
     "work", "ours", "Captum", "Captum / ours", "promised", "peak MiB, ours", "Captum", "ours / Captum", "promised",
@@ -21,12 +24,13 @@ COLUMNS = (
 HEADER = """# Benchmarks
 
 `make bench` measures this table: 2 cores, CPU, no GPU, {versions}. The sides take turns in one process and each ratio
-is the median over the rounds, so what else the machine does falls on all alike; small models run on one thread, for
-waiting for a second core would be all that is seen of them. "Captum" is called as its users call it, with its defaults.
-The floor is the bare PyTorch loop: frozen parameters, chunks as large as ours, the same nodes, no library. Memory is
-the peak above the model's own, of one call in a fresh process (`meter.py` says how it is taken); in brackets, the
-tensors alone by torch's account. Difference is the relative L2 distance between our numbers and Captum's, and after the
-bar what separates ours and Captum's from the same sum in float64. Bold is a promise not kept.
+is the median over the rounds, so what else the machine does falls on all alike. Small models run on one thread, whose
+processor seconds are given: waiting for a second core would be all that is seen of them. "Captum" is called as its
+users call it, with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large as ours, the
+same nodes, no library. Memory is the peak above the model's own, of one call in a fresh process (`meter.py` says how
+it is taken); in brackets, the tensors alone by torch's account. Difference is the relative L2 distance between our
+numbers and Captum's, and after the bar what separates ours and Captum's from the truth, computed in float64. Bold is
+a promise not kept.
 
 """
 
@@ -40,38 +44,55 @@ def main() -> None:
 
     if given.child:
         name, side = given.child
-        print(json.dumps(speed(WORKS[name]) if side == "all" else memory(WORKS[name], side)))
+        print(json.dumps(answer(WORKS, name, side)))
         return
-    chosen = [w for w in WORKS.values() if not given.words or any(word in w.name for word in given.words)]
+    chosen = {name for name in [*WORKS, *ERRORS] if not given.words or any(word in name for word in given.words)}
     if not chosen:
-        parser.error(f"no work is called like that; there are {', '.join(WORKS)}")
-    lines = []
-    for work in chosen:
-        lines.append(line(work, measure(work)))
-        print(lines[-1], flush=True)
+        parser.error(f"no work is called like that; there are {', '.join([*WORKS, *ERRORS])}")
+    works = report(COLUMNS, [(lambda w=work: line(w, measure(w))) for name, work in WORKS.items() if name in chosen])
+    errors = report(
+        accuracy.COLUMNS,
+        [(lambda c=case: accuracy.line(c, child(c, "error"))) for key, case in ERRORS.items() if key in chosen],
+    )
     if not given.words:
-        rule = ["|".join(["", *(["---"] * len(COLUMNS)), ""])]
-        table = ["| " + " | ".join(COLUMNS) + " |", *rule, *lines]
-        RESULTS.write_text(HEADER.format(versions=versions()) + "\n".join(table) + "\n")
+        RESULTS.write_text("\n".join([HEADER.format(versions=versions()), *works, accuracy.TITLE, *errors, ""]))
         print(f"written: {RESULTS.name}")
+
+
+def answer(works: dict[str, Work], name: str, side: str) -> dict[str, Any]:
+    """What a child is asked: the errors of a model, the seconds of all sides or the memory of one."""
+    if side == "error":
+        return accuracy.measure(name)
+    return speed(works[name]) if side == "all" else memory(works[name], side)
+
+
+def report(columns: tuple[str, ...], rows: list[Callable[[], str]]) -> list[str]:
+    """The lines of a table, each printed as soon as it is measured."""
+    lines = ["| " + " | ".join(columns) + " |", "|".join(["", *(["---"] * len(columns)), ""])]
+    for row in rows:
+        lines.append(row())
+        print(lines[-1], flush=True)
+    return lines
 
 
 def measure(work: Work) -> dict[str, Any] | None:
     """Everything about one work, from children that start fresh; None where a child failed."""
-    result = child(work, "all")
+    result = child(work.name, "all", work.threads)
     if result and work.memory is not None:
-        result["memory"] = {side: child(work, side) for side in work.sides if side != "floor"}
+        held = {side: child(work.name, side) for side in work.sides if side != "floor"}
+        result |= {"memory": held} if all(held.values()) else {}
     return result
 
 
-def child(work: Work, side: str) -> dict[str, Any] | None:
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--child", work.name, side]
-    threads = {"OMP_NUM_THREADS": str(work.threads)} if work.threads else {}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | threads)
+def child(name: str, side: str, threads: int | None = None) -> dict[str, Any] | None:
+    """The answer of a fresh process; None, after its traceback, where it failed."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--child", name, side]
+    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if done.returncode:
         return None
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def speed(work: Work) -> dict[str, Any]:

@@ -65,21 +65,25 @@ def allocated(call: Call) -> float:
 
 
 def interleave(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call of each side, measured in turns whose order rotates, so that all meet the same disturbances."""
+    """Seconds a call of each side, measured in turns whose order rotates, so that all meet the same disturbances.
+
+    On one thread they are the processor's seconds, which other programs do not lengthen.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     often = {}
     for name, call in calls.items():
         call()
-        start = time.perf_counter()
+        start = clock()
         call()
-        often[name] = max(1, min(300, math.ceil(LEAST_SECONDS / (time.perf_counter() - start))))
+        often[name] = max(1, min(300, math.ceil(LEAST_SECONDS / (clock() - start))))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
     for turn in range(rounds):
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
-            start = time.perf_counter()
+            start = clock()
             for _ in range(often[name]):
                 calls[name]()
-            seconds[name].append((time.perf_counter() - start) / often[name])
+            seconds[name].append((clock() - start) / often[name])
     return seconds
 
 

@@ -65,7 +65,7 @@ class Selector:
                 f"{describe(self.spec)}, which selects shape {tuple(score.shape)}",
                 f"one score for each of {rows} rows",
             )
-        return score if self.many else score.reshape(rows)
+        return score if self.many or score.numel() != rows else score.reshape(rows)
 
 
 def tensor_of(output: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .budget import is_out_of_memory
 from .values import Values
 
 REMEDY = "The model may detach its values, round them, or run under no_grad."
@@ -53,8 +54,8 @@ def pulled(
         groups = [[c[i : i + parallel] for c in cs] for i in range(0, count, parallel)]
         try:
             parts = [torch.autograd.grad(ys, x.leaves, group, is_grads_batched=True, **kept) for group in groups]
-        except RuntimeError as error:
-            if "vmap" not in str(error) and "batch" not in str(error):
+        except RuntimeError as error:  # whatever cannot be batched; a true error is met again below
+            if is_out_of_memory(error):
                 raise
         else:
             return _joined(parts, torch.cat)

@@ -83,6 +83,22 @@ def test_inputs_of_different_rows() -> None:
     close(ours.Saliency(score).attribute(a, additional_forward_args=b), reference)
 
 
+def test_unbatched_arguments() -> None:
+    x, weights = torch.randn(4, 3), torch.randn(3)
+    question = {"inputs": x, "additional_forward_args": weights}
+    with pytest.raises(RuntimeError, match="must match"):
+        theirs.IntegratedGradients(lambda x, w: (x * w).sum(1)).attribute(**question)
+    close(ours.IntegratedGradients(lambda x, w: (x * w).sum(1)).attribute(**question), x * weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_dtype_kept(dtype: torch.dtype) -> None:
+    x = torch.randn(4, 3).to(dtype)
+    found = [attr.IntegratedGradients(lambda x: x.square().sum(1)).attribute(x) for attr in (theirs, ours)]
+    assert [a.dtype for a in found] == [torch.float32, dtype]
+    close(found[1].float(), x.float().square(), 1e-2)
+
+
 def test_statistics_of_ones_own() -> None:
     def own(base: Any) -> Any:
         class Last(base):

@@ -10,7 +10,7 @@ from torch import nn
 
 import enodo.captum.attr as ours
 from tests.captum.compare import both, compare, same
-from tests.captum.models import CASES, MLP, Case, Several, Text
+from tests.captum.models import CASES, MLP, Case, Model, Several, Text
 
 # Captum cannot replace the value of a layer that in-place code follows: see the differences.
 IN_PLACE = ("cnn", "conv1")
@@ -122,6 +122,20 @@ def test_a_function_around_the_model_keeps_its_layers(name: str) -> None:
     torch.manual_seed(0)
     model = MLP()
     compare(name, lambda x, k: model(x) * k, model.act, inputs=torch.randn(3, 5), target=0, additional_forward_args=3.0)
+
+
+@pytest.mark.parametrize("name", ["LayerGradientXActivation", "LayerIntegratedGradients"])
+def test_a_layer_that_runs_without_being_registered(name: str) -> None:
+    class Holding(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held = [nn.Linear(5, 4)]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.held[0](x).tanh()
+
+    model = Holding()
+    compare(name, model, model.held[0], inputs=torch.randn(3, 5), target=1)
 
 
 def test_layers_go_by_name_here() -> None:

@@ -90,9 +90,8 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
     known = dict(model.named_modules())
     if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
-        if name is None:
-            refuse(argument, f"a {type(point.layer).__name__} that is not part of the model", "a layer of the model")
-        return point, str(replace(point, layer=name))
+        # a module may run without being registered (kept in a list, say); one that does not run is refused then
+        return point, str(point if name is None else replace(point, layer=name))
     if point.layer not in known:
         refuse(argument, repr(point.layer), "the dotted name of a layer", nearest(point.layer, filter(None, known)))
     return replace(point, layer=known[point.layer]), str(point)
@@ -118,14 +117,13 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
     The value is what lies at `point.side` and `point.path`; what `fn` returns takes its place.
     """
     calls = iter(range(1 << 62))
-    layer = point.layer
-    assert isinstance(layer, nn.Module)
+    layer: Any = point.layer
 
     def visit(value: Any) -> Any:
         return trees.put(value, point.path, fn(part_of(value, point), next(calls)))
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _current.get() is not token:
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+        if _current.get() is not token:  # another thread, which may even call a hook half registered, without kwargs
             return None
         if kwargs:
             *args_, kwargs_ = visit((*args, kwargs)) if args else [visit(kwargs)]

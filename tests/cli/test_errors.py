@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enodo.cli import explain as explain_file  # noqa: F401 - the module whose reading is broken below
-from enodo.cli.main import BAD_INPUT, DONE, FAILED, INTERRUPTED, USAGE, run
+from enodo.cli.commands import BAD_INPUT, DONE, FAILED, INTERRUPTED, USAGE, run
 
 from .test_explain import FILE
 
@@ -99,12 +98,12 @@ def test_an_error_of_the_model_is_told_and_traced_on_request(here, capsys) -> No
 
 
 def test_the_interrupt_is_code_130(here, capsys, monkeypatch) -> None:
-    from enodo.cli import main
+    from enodo.cli import commands
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "app", interrupted)
+    monkeypatch.setattr(commands, "app", interrupted)
     assert run(["models"]) == INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 import enodo
-from enodo.cli.main import run
+from enodo.cli.commands import run
 from enodo.io import load_subject
 
 FILE = """

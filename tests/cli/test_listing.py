@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import enodo
-from enodo.cli.main import run
+from enodo.cli.commands import run
 from enodo.io import SUBJECTS
 
 

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Entry point of the `enodo` command."""
     try:
-        from enodo.cli.main import run
+        from enodo.cli.commands import run
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich", "PIL", "matplotlib", "tqdm"):
             raise

@@ -191,7 +191,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             [i for i in index if not isinstance(i, slice)],
             [d + 1 for d, i in enumerate(index) if not isinstance(i, slice)],
         )
-        picked = y[(slice(None), *index)]
+        columns = (slice(None), *index)
+        picked = y[columns]
         boxed = any(isinstance(i, slice) for i in index)
         if picked.ndim > 1 and not boxed and picked.numel() != len(picked):
             refuse(
@@ -205,7 +206,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
     ends = [end for column in index.unbind(1) for end in (column.min(), column.max())]
     _check(y, index.shape[1], ends, [1 + i // 2 for i in range(len(ends))])
     index = index.repeat(tiles, 1)
-    picked = y[(torch.arange(len(y), device=y.device), *index.unbind(1))]
+    entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
+    picked = y[entries]
     if picked.ndim > 1 and picked.numel() != len(picked):
         refuse(
             "target",

@@ -140,6 +140,18 @@ def test_a_tunnel_takes_tuples_and_a_deviation_for_each() -> None:
     assert not torch.equal(noisy[1], only_second[1])
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_pass_of_a_tunnel_has_so_many_samples(samples: int) -> None:
+    rows: list[int] = []
+
+    def score(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return cubes(x)
+
+    ours.NoiseTunnel(ours.Saliency(score)).attribute(torch.ones(4, 3), nt_samples=7, nt_samples_batch_size=samples)
+    assert max(rows) == 4 * samples
+
+
 def test_a_tunnel_in_passes_of_any_size_has_one_answer() -> None:
     case, answers = CASES["mlp"](), []
     for samples in (None, 1, 2, 7):
@@ -156,12 +168,14 @@ def test_a_tunnel_in_passes_of_any_size_has_one_answer() -> None:
         ({"nt_type": "smooth"}, "nt_type"),
         ({"nt_samples": 0}, "^nt_samples: "),
         ({"stdevs": -1.0}, "^stdevs: "),
+        ({"nt_samples_batch_size": 0}, "^nt_samples_batch_size: "),
+        ({"nt_samples_batch_size": "two"}, "^nt_samples_batch_size: "),
         ({"stdevs": (0.1, 0.2)}, "^stdevs: "),
     ],
     ids=str,
 )
 def test_bad_tunnels_are_refused(question: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         ours.NoiseTunnel(ours.Saliency(cubes)).attribute(torch.ones(2, 3), **question)
 
 

@@ -42,10 +42,13 @@ class NoiseTunnel(Attribution):
     ) -> Any:
         if nt_type not in TYPES:
             refuse("nt_type", repr(nt_type), f"one of {', '.join(map(repr, TYPES))}")
+        if nt_samples_batch_size is not None and not (type(nt_samples_batch_size) is int and nt_samples_batch_size > 0):
+            refuse("nt_samples_batch_size", nt_samples_batch_size, "a whole number of samples from 1, or None")
         inner = copy.copy(self.attribution_method)
         inner._smoothing = Smoothing(
-            nt_type,
-            {
+            method=nt_type,
+            samples_a_pass=nt_samples_batch_size,
+            options={
                 "samples": nt_samples,
                 "noise": stdevs,
                 "relative": False,

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 import enodo
 from enodo.core.errors import BadArgument, refuse
+from enodo.core.given import count_rows, tensors
 from enodo.core.question import Question
 from enodo.core.values import Values
 
@@ -49,6 +50,7 @@ class Smoothing:
 
     method: str
     options: dict[str, Any]
+    samples_a_pass: int | None = None  # of every row
     met: bool = field(default=False)  # whether the wrapped class came to ask
 
 
@@ -97,6 +99,8 @@ class Attribution:
             own = {name: question.pop(name) for name in question.keys() - places}
             question |= {"inner": (method, own), **self._smoothing.options}
             method, seeded = self._smoothing.method, True
+            if internal_batch_size is None and self._smoothing.samples_a_pass is not None:
+                internal_batch_size = self._smoothing.samples_a_pass * count_rows(tensors(inputs, "inputs"))
         args = () if additional_forward_args is None else additional_forward_args
         if seeded:  # so that torch.manual_seed governs the answer
             question["seed"] = int(torch.randint(2**62, ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -11,18 +11,17 @@ from torch import Tensor
 
 from . import entry, targets
 from . import tree as trees
-from .budget import Budget, is_out_of_memory
+from .budget import Budget
 from .errors import refuse
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present
 from .points import Point
 from .running import Call, forward
+from .streaming import Answer, Points, Run, stream
 from .streams import Streams
 from .values import Values
 from .watch import Constants
 
-Points = Callable[[int, int], Values]
-Answer = TypeVar("Answer")
 Self = TypeVar("Self", bound="Asked")
 
 
@@ -229,12 +228,8 @@ class Asked:
             name = "inputs" + trees.spell(path)
             if not len(sight.values):
                 given = f"{name} of dtype {trees.get(self.call.inputs, path).dtype}, which meets no embedding"
-                refuse(
-                    "inputs",
-                    given,
-                    "floating-point inputs, or token ids that are looked up",
-                    "Write x.float() for numbers.",
-                )
+                expected = "floating-point inputs, or token ids that are looked up"
+                refuse("inputs", given, expected, "Write x.float() for numbers.")
             self.log.note(
                 f"{name} is integer and meets no embedding: gradients cannot explain it, its attribution is zero."
             )
@@ -293,29 +288,9 @@ class Asked:
         self.log.forwarded(call.rows)
         return output
 
-    def stream(self, n: int, points: Points, run: Callable[[Values, int], Answer]) -> Iterator[tuple[int, int, Answer]]:
-        self.log.plan(n * self.rows)
-        done = 0
-        while done < n:
-            k = self.budget.points(self.rows, n - done)
-            yield from self._halving(done, points(done, done + k), run)
-            done += k
-
-    def _halving(self, i: int, x: Values, run: Callable[[Values, int], Answer]) -> Iterator[tuple[int, int, Answer]]:
-        """Run k points as one pass; out of memory, as two of half the size."""
-        k = x.leaves[0].shape[0]
-        try:
-            answer = run(x, k)
-        except (RuntimeError, MemoryError) as error:
-            if k == 1 or not is_out_of_memory(error):
-                raise
-            self.budget.halve(k * self.rows)
-        else:
-            yield i, i + k, answer
-            return
-        half = k // 2
-        yield from self._halving(i, x.map(lambda t: t[:half]), run)
-        yield from self._halving(i + half, x.map(lambda t: t[half:]), run)
+    def stream(self, n: int, points: Points, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
+        """Run n points of `rows` rows each; see `streaming.stream`."""
+        return stream(self.budget, self.log, self.rows, n, points, run)
 
 
 def _device(inputs: Any) -> torch.device:

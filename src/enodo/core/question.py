@@ -24,10 +24,11 @@ from torch import Tensor
 
 from . import targets, vjp
 from . import tree as trees
-from .asked import Asked, Points
+from .asked import Asked
 from .errors import NoPath, refuse
 from .places import Visit, Where
 from .points import locate
+from .streaming import Points
 from .values import Values
 
 

@@ -46,7 +46,7 @@ def integrated_gradients(
                 much (relative, L2); replaces `steps` and `quadrature`, and the result reports the change reached
 
     >>> import torch, enodo
-    >>> enodo.explain(lambda x: x[:, 0] * x[:, 1], torch.tensor([[2.0, 3.0]])).tensor
+    >>> enodo.explain(lambda x: x[:, 0] * x[:, 1], torch.tensor([[2.0, 3.0]])).tensor.round(decimals=4)
     tensor([[3., 3.]])
     """
     x, x0 = q.x, q.x0

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from enodo.core import quadrature
-from enodo.core.asked import Points
 from enodo.core.errors import BadType, SettlingWarning, refuse
 from enodo.core.question import Question
+from enodo.core.streaming import Points
 from enodo.core.values import Values, along
 
 MAX_STEPS = 255  # the largest nested rule

@@ -210,9 +210,11 @@ def card(entry: Entry, sample: Sample | None, answer: str, unit: str = "", row: 
         ("asked about", f"{a.of} with respect to {a.wrt}"),
         ("seed", "not used" if a.seed is None else a.seed),
     ]
+    inside = a.wrt.split("[", 1)[0] not in ("INPUT", "EMBEDDING")
+    told = f"{entry.summary} The parts are values inside the model, at {a.wrt}." if inside else entry.summary
     listed = el("dl", *(join(el("dt", key), el("dd", value)) for key, value in facts))
     return el(
-        "article", el("h3", entry.title), el("p", entry.summary, class_="summary") if entry.summary else None, drawn,
+        "article", el("h3", entry.title), el("p", told, class_="summary"), drawn,
         *(el("p", note, class_="note") for note in notes if note),
         el("details", el("summary", "Particulars of this run"), el("p", entry.when) if entry.when else None, listed),
     )  # fmt: skip

@@ -20,11 +20,12 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .errors import refuse
 
-# Calls that move or copy the entries of an integer tensor: applied to the positions, they tell where each went.
+# Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze transpose permute t T mT movedim swapaxes contiguous clone detach"
-    " expand expand_as repeat repeat_interleave tile __getitem__ index_select select narrow split tensor_split chunk"
-    " unbind flip roll cat stack gather take_along_dim view_as reshape_as".split()
+    "view reshape flatten ravel unflatten squeeze unsqueeze transpose permute t T mT movedim moveaxis swapaxes"
+    " swapdims contiguous clone detach expand expand_as broadcast_to repeat repeat_interleave tile __getitem__"
+    " index_select select narrow split tensor_split chunk unbind flip roll cat concat concatenate stack hstack"
+    " vstack gather take_along_dim view_as reshape_as pad unfold".split()
 )
 # Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
 _ELEMENTWISE = frozenset(
@@ -85,14 +86,27 @@ class Tracker:
             found = self._lookup(leaf, origin, looked_up)
             return found.restore(self.tap(found, found.rows_first(out)))
         if name in _MOVES:
-            self._learn(out, func(*self._origins(args), **kwargs), self._leaf(args))
+            self._move(func, name, args, kwargs, out)
         elif (
             name in _ELEMENTWISE
             and isinstance(out, Tensor)
             and not (out.is_floating_point() or out.dtype == torch.bool)
         ):
-            self._learn(out, self._origin(args).expand(out.shape), self._leaf(args))
+            _, leaf, origin = self._first((*args, *kwargs.values()))
+            self._learn(out, origin.expand(out.shape), leaf)
         return out
+
+    def _move(self, func: Callable[..., Any], name: str, args: Any, kwargs: dict[str, Any], out: Any) -> None:
+        """Learn where the entries went; a followed tensor that is but an index of the call tells nothing."""
+        kwargs = dict(kwargs)
+        moved, *rest = args or [kwargs.pop("tensors" if "tensors" in kwargs else "input", None)]
+        first = self._first((moved,))
+        if first is None:
+            return
+        if name == "pad":
+            rest, kwargs = [rest[0] if rest else kwargs["pad"]], {"value": -1}
+        several = isinstance(moved, (tuple, list))
+        self._learn(out, func(self._joined(moved) if several else first[2], *rest, **kwargs), first[1])
 
     def touches(self, args: Any) -> bool:
         """Whether a followed tensor is among the arguments."""
@@ -105,7 +119,7 @@ class Tracker:
             name == "__getitem__" and id(args[0]) not in self.known and isinstance(args[1], Tensor)
         ):
             index = args[1]
-        elif name == "index_select" and id(args[0]) not in self.known:
+        elif name == "index_select" and args and id(args[0]) not in self.known:
             index = args[2] if len(args) > 2 else kwargs.get("index")
         else:
             return None
@@ -139,12 +153,8 @@ class Tracker:
             for o, p in zip(out, origin, strict=True):
                 self._learn(o, p, leaf)
 
-    def _origins(self, args: Any) -> list[Any]:
-        """The arguments with followed tensors replaced by their positions; constants joined to them get -1."""
-        tail = [a if not isinstance(a, (tuple, list)) or not self.touches(a) else self._joined(a) for a in args]
-        return [self.known[id(a)][2] if id(a) in self.known else a for a in tail]
-
     def _joined(self, tensors: Any) -> list[Any]:
+        """The positions of each; entries that the model joins to them have -1."""
         return [
             self.known[id(t)][2] if id(t) in self.known else torch.full_like(t, -1, dtype=torch.long) for t in tensors
         ]
@@ -157,14 +167,6 @@ class Tracker:
             if found is not None:
                 return found
         return None
-
-    def _origin(self, args: Any) -> Tensor:
-        origin: Tensor = self._first(args)[2]
-        return origin
-
-    def _leaf(self, args: Any) -> int:
-        leaf: int = self._first(args)[1]
-        return leaf
 
 
 class Constants(dict[int, tuple[Tensor, Tensor]]):

@@ -14,6 +14,7 @@ from .given import LEFT_OUT
 from .places import Visit
 from .running import forward, stack
 from .values import Values, concat
+from .watch import Lookup
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -43,14 +44,24 @@ def of_baseline(q: Asked) -> Values:
         return Values(leaves)
     zero = [trees.get(base, path) is None for path in ids]
     if all(zero[leaf] for leaf in met):
-        return Values(leaves + [v.new_zeros(rows, *v.shape[1:]) for v in sight.vectors])
+        pairs = zip(sight.lookups, sight.vectors, strict=True)
+        return Values(leaves + [_zero_embedding(k, stack(v[:1], rows) if len(v) != rows else v) for k, v in pairs])
     call = q.call.take(torch.arange(rows) % q.rows)
     tokens = trees.map_tree(lambda b, x: x if b is None or b is LEFT_OUT else b, base, call.inputs)
     visit = Visit(q.entry, None, False, False, None)
     forward(replace(call, inputs=tokens), q.of, [visit], grad=False, constants=q.constants)
     q.log.forwarded(rows)
     pairs = zip(sight.lookups, visit.sight.vectors, strict=True)
-    return Values(leaves + [torch.zeros_like(v) if zero[k.leaf] else v for k, v in pairs])
+    return Values(leaves + [_zero_embedding(k, v) if zero[k.leaf] else v for k, v in pairs])
+
+
+def _zero_embedding(found: Lookup, vectors: Tensor) -> Tensor:
+    """Zeros for the tokens of the inputs; those that the model puts in itself (a start token) stay as they are."""
+    own = found.positions < 0
+    if not own.any():
+        return torch.zeros_like(vectors)
+    own = own if len(own) == len(vectors) else own[:1]
+    return torch.where(own.reshape(*own.shape, *[1] * (vectors.ndim - own.ndim)), vectors, 0)
 
 
 def _completed(q: Asked, base: Any, asked: list[trees.Path], rows: int) -> Any:

@@ -92,7 +92,8 @@ class Visit:
         """A tensor that gradients are taken of; the graph starts here unless it has to reach further back."""
         if not self.grad:
             return t if self.keep and t.requires_grad else t.detach()
-        return t if t.requires_grad else t.detach().requires_grad_()
+        # the clone is a place of its own: where the model uses a value twice, only what passes here counts
+        return t.clone() if t.requires_grad else t.detach().requires_grad_()
 
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
@@ -123,9 +124,9 @@ class Visit:
                 on_layer(stack, point, token, self._on_call(i, point, leave))
 
     def _on_call(self, i: int, point: Point, leave: bool) -> Any:
-        wanted = point.call
-        if self.known is not None and (wanted is None or wanted < 0):
-            wanted = self.known.calls[i] + (-1 if wanted is None else wanted)  # how often it runs is known by now
+        wanted = None if point.call == -1 else point.call
+        if self.known is not None and wanted is None:
+            wanted = self.known.calls[i] - 1  # how often it runs is known by now
 
         def visit(value: Any, call: int) -> Any:
             self.sight.calls[i] = call + 1
@@ -152,7 +153,8 @@ def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
     inputs that met no lookup) or None (what is no tensor).
     """
     rest = iter(values.leaves)
-    parts = [form.fill_blank([next(rest) for _ in form.paths], lead) for form in sight.forms]
+    like = values.leaves[0] if len(values) else None
+    parts = [form.fill_blank([next(rest) for _ in form.paths], like, lead) for form in sight.forms]
     vectors = list(rest)
     where = sight.where
     if where.ids and where.per_token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
 from .errors import refuse
@@ -124,6 +126,8 @@ def forward(
             stand_ins = {**stand_ins, **context.enter_context(_as_found(call.model))}
         if call.state.compiled and hasattr(torch.compiler, "set_stance"):
             context.enter_context(torch.compiler.set_stance("force_eager"))
+        if keep:
+            context.enter_context(_plain_attention)
         inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
         for visit in visits:
             inputs = visit.inputs(inputs)
@@ -177,3 +181,28 @@ def _as_found(model: Any) -> Iterator[dict[int, Tensor]]:
     finally:
         for now, before in kept:
             now.update(before)
+
+
+class _PlainAttention:
+    """While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
+
+    The switch is one for the whole process, so the first thread to come sets it and the last to leave puts it back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.context = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.context.enter_context(sdpa_kernel(SDPBackend.MATH))
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.context.close()
+
+
+_plain_attention = _PlainAttention()

@@ -42,18 +42,18 @@ class Form:
             value = trees.put(value, path, leaf)
         return value
 
-    def fill_blank(self, leaves: Iterable[Tensor], lead: int = 0) -> Any:
+    def fill_blank(self, leaves: Iterable[Tensor], like: Tensor | None, lead: int = 0) -> Any:
         """The nested value with everything else blank: zeros for tensors that cannot be explained, else None.
 
-        `lead` dimensions stand before those of the value.
+        `lead` dimensions stand before those of the value; zeros have them, and their dtype, from `like`.
         """
         leaves = list(leaves)
         if self.paths == ((),):
             return leaves[0]
-        front = leaves[0].shape[:lead] if leaves else ()
+        front, dtype = ((), None) if like is None else (like.shape[:lead], like.dtype)
 
         def blank(t: Any) -> Any:
-            return torch.zeros(*front, *t.shape, device=t.device) if isinstance(t, Tensor) else None
+            return torch.zeros(*front, *t.shape, dtype=dtype, device=t.device) if isinstance(t, Tensor) else None
 
         return Form(trees.map_tree(blank, self.template), self.paths).fill(leaves)
 

@@ -59,12 +59,14 @@ class Case:
 
         names = ("inputs", "args", "baseline") if baseline else ("inputs", "args")
         whole = {name: trees.map_tree(some, getattr(self, name)) for name in names}
-        target = [self.target[i] for i in index] if isinstance(self.target, list) else some(self.target)
+        mask = isinstance(self.target, Tensor) and self.target.dtype == torch.bool  # of one row's output
+        target = [self.target[i] for i in index] if isinstance(self.target, list) else self.target
+        target = target if mask else some(target)
         return replace(self, target=target, kwargs=trees.map_tree(some, dict(self.kwargs)), **whole)
 
     def call(self) -> Any:
-        """The model's output, called as its user calls it."""
-        x = self.inputs
+        """The model's output for a copy of the inputs, called as its user calls it."""
+        x = trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, self.inputs)
         if isinstance(x, Mapping):
             return self.model(*self.args, **x, **self.kwargs)
         plain = isinstance(x, (tuple, list)) and not hasattr(x, "_fields")

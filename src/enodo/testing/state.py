@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.backends.cuda import flash_sdp_enabled, math_sdp_enabled, mem_efficient_sdp_enabled
 
 from enodo.core import tree as trees
 
@@ -49,6 +50,10 @@ class State:
         yield "Python's global random state", random.getstate()
         yield "whether gradients are recorded", torch.is_grad_enabled()
         yield "inference mode", torch.is_inference_mode_enabled()
+        yield (
+            "the kernels that attention may use",
+            (flash_sdp_enabled(), mem_efficient_sdp_enabled(), math_sdp_enabled()),
+        )
         yield "the default dtype", torch.get_default_dtype()
         yield "the function modes that are active", torch._C._len_torch_function_stack()
 

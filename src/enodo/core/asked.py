@@ -16,6 +16,7 @@ from .errors import refuse
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present
 from .points import Point
+from .rules import Rules
 from .running import Call, forward
 from .streaming import Answer, Points, Run, stream
 from .streams import Streams
@@ -45,6 +46,7 @@ class Asked:
     grad_options: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)  # what earlier passes found out
     constants: Constants = field(default_factory=Constants)
+    rules: Rules | None = None  # the mode of passes with a graph, where "gradient" has another meaning
 
     # ---------------------------------------------------------------- rows
     @property
@@ -156,7 +158,7 @@ class Asked:
         if self.wrt is self.entry:
             return self
         if "entry" not in self.memo:
-            self.memo["entry"] = replace(self, wrt=self.entry, memo={})
+            self.memo["entry"] = replace(self, wrt=self.entry, memo={}, rules=None)
         found: Self = self.memo["entry"]
         return found
 
@@ -164,7 +166,7 @@ class Asked:
     def unshifted(self: Self) -> Self:
         """The question about the inputs themselves, asked at the inputs; knows their structure."""
         if "unshifted" not in self.memo:
-            self.memo["unshifted"] = replace(self, wrt=self.entry, shift=None, memo={})
+            self.memo["unshifted"] = replace(self, wrt=self.entry, shift=None, memo={}, rules=None)
         found: Self = self.memo["unshifted"]
         return found
 
@@ -258,9 +260,9 @@ class Asked:
         self.memo["scores"], self.memo["baseline scores"] = scores.unflatten(-1, (2, self.rows)).unbind(-2)
         self.memo["x0"] = x0
 
-    def passed(self, points: Values, k: int, grad: bool = False) -> tuple[Sight, Any]:
+    def passed(self, points: Values, k: int, grad: bool = False, afresh: bool = False) -> tuple[Sight, Any]:
         """One pass with the inputs set to k points, watching `wrt`: what was seen there, and the output at `of`."""
-        known = self.memo.get("sight")
+        known = None if afresh else self.memo.get("sight")
         start = self.at_entry.sight if self.shift is None else self.unshifted.sight
         put = Visit(self.entry, points.flatten(), grad and self.wrt is self.entry, self.create_graph, start)
         visits = [put] if self.wrt is self.entry else [put, Visit(self.wrt, None, grad, self.create_graph, known)]
@@ -281,6 +283,7 @@ class Asked:
             constants=self.constants,
             measure=measure,
             score=score,
+            rules=self.rules,
         )
         if measure:
             total = torch.cuda.memory_allocated(device) - before if before else sum(held.values())

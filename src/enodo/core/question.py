@@ -5,6 +5,7 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 
 * `q.x`, `q.x0`: the values at `wrt` for the inputs and for the baseline, leaves (B, ...);
 * `q.gradient()`: the values at `wrt` and the gradient of the score there;
+* `q.gradient_under(table)`, `q.multipliers(table)`: the gradient under rules, alone or compared with the baseline;
 * `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
   a stream of points; for inputs that are token ids the points are their embedding vectors (`q.entry_x`).
@@ -16,7 +17,7 @@ scores (k, B) and gradients (k, B, ...), or (k, T, B, ...) for T targets.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,8 +27,10 @@ from . import targets, vjp
 from . import tree as trees
 from .asked import Asked
 from .errors import NoPath, refuse
+from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
+from .rules import Rules, Table
 from .streaming import Points
 from .values import Values
 
@@ -42,6 +45,33 @@ class Question(Asked):
         scores = self._remember(sight, output)
         found = self._pulled(scores, sight.values)
         return self.x, self._filled(found, sight.values, scores.shape[:-1])
+
+    def gradient_under(self, table: Table, on_unknown: Any = "error", at: Ledger | None = None) -> tuple[Values, Values]:
+        """`gradient`, as a table of rules has it; `at` holds the operations at the baseline for one that compares."""
+        if not self.create_graph:
+            return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
+        true = Ledger(keep=True)  # the operations in a graph of their own, so that derivatives of what rules compute are true
+        x = self.traced(Rules(table, record=true))
+        _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
+        self.memo["x"] = x
+        return x, g
+
+    def multipliers(self, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
+        """The values at `wrt` for the inputs and for the baseline, and the gradient under a table that compares them.
+
+        One pass at the baseline, of which the operations are kept, and one at the inputs.
+        """
+        at, points = Ledger(self.create_graph), self.entry_x0.map(lambda t: t[None])
+        before = replace(self, rules=Rules(table, record=at))
+        sight, output = before.passed(points, 1, grad=True, afresh=True)
+        x, g = self.gradient_under(table, on_unknown, at)
+        x0 = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
+        self.memo.update({"x0": x0, "baseline scores": self.score_of(output, 1).detach()})
+        return x, x0, g
+
+    def traced(self, rules: Rules) -> Values:
+        """The values at `wrt` in one pass at the inputs that `rules` watch."""
+        return replace(self, rules=rules)._at_inputs(grad=True)[0].values
 
     def activation(self) -> Values:
         """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""

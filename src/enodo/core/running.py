@@ -16,6 +16,7 @@ from . import tree as trees
 from .errors import refuse
 from .places import Visit
 from .points import Point, Stop, enter_pass, on_layer, part_of
+from .rules import Rules
 from .watch import Constants, Watch
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -43,7 +44,7 @@ class State:
         shortcuts = any(isinstance(m, _FUSED) for m in modules)
         training = model.training or any(m.training and isinstance(m, _IN_TRAINING) for m in modules)
         own = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-        copies = {id(t): t.clone() for t in own if t is not None and t.is_inference()}
+        copies = {id(t): t.detach().clone() for t in own if t is not None and t.is_inference()}
         return State(weights, compiled, training, shortcuts, copies)
 
 
@@ -111,6 +112,7 @@ def forward(
     constants: Constants | None = None,
     measure: bool = False,
     score: bool = True,
+    rules: Rules | None = None,
 ) -> tuple[Any, dict[int, int]]:
     """Run the model once; the value at `of` (None if `score` is not asked for) and the tensors held (storage: bytes).
 
@@ -135,6 +137,9 @@ def forward(
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
+        if rules is not None and grad:
+            context.enter_context(rules)
+            constants = Constants() if constants is None or constants.light else constants
         watch = Watch(None if keep else constants, tracker, measure, stand_ins)
         if watch.needed(grad, call.state.shortcuts):
             context.enter_context(watch)
@@ -143,6 +148,8 @@ def forward(
             output = call(inputs)
         except Stop:
             output = None
+        if rules is not None and grad:
+            rules.finish(output)
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")

@@ -2,6 +2,7 @@
 
 from .activation import activation
 from .conductance import conductance, internal_influence, neuron_conductance
+from .deeplift import deeplift
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
@@ -10,6 +11,7 @@ from .smooth import smoothgrad, smoothgrad_sq, vargrad
 __all__ = [
     "activation",
     "conductance",
+    "deeplift",
     "gradient",
     "gradient_shap",
     "gradient_x_activation",

@@ -1,0 +1,93 @@
+"""`Ledger`: what the operations of one pass worked on, kept for another pass to be compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import BadArgument
+from .operations import Bound, caller
+
+
+@dataclass
+class Entry:
+    """One operation of a pass: its operands and its result, as they were then."""
+
+    name: str
+    xs: list[Tensor]
+    fixed: list[Tensor]  # masks and indices among the arguments
+    results: list[Tensor]  # empty where its rule does not read it
+    aux: tuple[Tensor, ...]  # further results that carry no gradient, such as the indices of a maximum
+
+    @property
+    def y(self) -> Tensor:
+        """The result."""
+        return self.results[0]
+
+    def same_shape(self, xs: list[Tensor]) -> bool:
+        """Whether these operands could be compared with those."""
+        return [x.shape for x in xs] == [x.shape for x in self.xs]
+
+
+class Ledger:
+    """The ruled operations of a pass in their order; filled by one pass, read in the same order by another.
+
+    With `keep` the values stay in the graph that computed them, and may be read again; otherwise an entry is given up
+    as soon as it is read.
+    """
+
+    def __init__(self, keep: bool = False) -> None:
+        self.keep = keep
+        self.entries: list[Entry | None] = []
+        self.read = 0
+        self._where: dict[int, list[tuple[list[Tensor], int]]] = {}  # storage -> what of the entries lies in it
+
+    def add(self, call: Bound, name: str, out: tuple[Tensor, ...], needs_result: bool) -> None:
+        """Write down an operation that has just been done."""
+        xs, y, aux = call.operands, out[0], out[1:]
+        if not self.keep:
+            xs, y = [x.detach() for x in xs], y.detach()
+        entry = Entry(name, list(xs), call.fixed, [y] if needs_result else [], aux)
+        self.entries.append(entry)
+        for holder in (entry.xs, entry.fixed, entry.results):
+            for slot, t in enumerate(holder):
+                self._where.setdefault(t.untyped_storage().data_ptr(), []).append((holder, slot))
+
+    def before_write(self, t: Tensor) -> None:
+        """Take copies of what code of the model is about to overwrite."""
+        for holder, slot in self._where.pop(t.untyped_storage().data_ptr(), ()):
+            holder[slot] = holder[slot].clone()
+
+    def rewind(self) -> None:
+        """Be read from the start again."""
+        self.read = 0
+
+    def next(self, name: str, xs: list[Tensor]) -> Entry:
+        """The entry of the operation that is about to be done."""
+        self._where.clear()
+        entry = self.entries[self.read] if self.read < len(self.entries) else None
+        if entry is None or entry.name != name or not entry.same_shape(xs):
+            there = f"{entry.name!r} on {_shapes(entry.xs)}" if entry is not None else "no further operation"
+            raise BadArgument(
+                "model",
+                f"one that does {name!r} on {_shapes(xs)} at {caller()} for the inputs, and {there} for the baseline",
+                "the same operations for both, so that they can be compared one by one",
+                "Explain a part of the model without that branch (wrt, of), or use integrated_gradients.",
+            )
+        if not self.keep:
+            self.entries[self.read] = None
+        self.read += 1
+        return entry
+
+
+def _shapes(xs: list[Tensor]) -> str:
+    return " and ".join(str(tuple(x.shape)) for x in xs)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same numbers; quick where they are the same memory."""
+    if a.shape == b.shape and a.data_ptr() == b.data_ptr() and a.stride() == b.stride():
+        return True
+    return a.shape == b.shape and torch.equal(a, b)

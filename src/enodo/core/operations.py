@@ -1,0 +1,157 @@
+"""Operations, as a function mode meets them: by one name however they are spelt, and by the line that called them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Path = tuple[Any, ...]
+
+_SAME = {
+    "iadd": "add", "radd": "add", "isub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul", "multiply": "mul",
+    "truediv": "div", "itruediv": "div", "idiv": "div", "divide": "div", "true_divide": "div", "ipow": "pow",
+    "special_expit": "sigmoid", "negative": "neg", "absolute": "abs", "clip": "clamp", "fix": "trunc",
+    "concat": "cat", "concatenate": "cat", "swapaxes": "transpose", "swapdims": "transpose", "imatmul": "matmul",
+    "special_softmax": "softmax", "special_log_softmax": "log_softmax", "special_logsumexp": "logsumexp",
+    "special_erf": "erf", "special_expm1": "expm1", "special_log1p": "log1p", "special_exp2": "exp2",
+    "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
+    "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
+}  # fmt: skip
+_IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, os.path.join(os.path.dirname(_HERE), "rules")))
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """What a function that a mode is handed stands for."""
+
+    name: str  # one for all spellings: F.relu, torch.relu, Tensor.relu_, x.relu() are "relu"
+    in_place: bool  # whether it writes into its first argument
+    composite: bool  # whether it is Python made of other operations, that can be looked into
+
+
+@lru_cache(maxsize=None)
+def spelling(func: Callable[..., Any]) -> Spelling:
+    """The spelling of a function that takes tensors."""
+    own = getattr(func, "__name__", type(func).__name__)
+    if own in ("__get__", "__set__"):  # a property such as x.T
+        own = getattr(getattr(func, "__self__", None), "__name__", own) + ("_" if own == "__set__" else "")
+    bare = own.strip("_")
+    in_place = bare in _IN_PLACE_OPERATORS if own.startswith("__") else own.endswith("_")
+    composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
+    return Spelling(_SAME.get(bare, bare), in_place, composite)
+
+
+def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function that computes what an in-place one writes."""
+    if not spelling(func).in_place:
+        return func  # it has an argument `inplace`
+    found: Callable[..., Any] = next(getattr(o, name) for o in (Tensor, torch, F) if hasattr(o, name))
+    return found
+
+
+@lru_cache(maxsize=None)
+def opened(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A composite whose own dispatch is switched off, so that the operations inside it reach the mode."""
+    assert isinstance(func, types.FunctionType)
+    names = [name for name in func.__globals__ if name.startswith("has_torch_function")]
+    space = {**func.__globals__, **{name: lambda *tensors: False for name in names}}
+    copy = types.FunctionType(func.__code__, space, func.__name__, func.__defaults__, func.__closure__)
+    copy.__kwdefaults__ = func.__kwdefaults__
+    return copy
+
+
+def is_live(value: Any) -> bool:
+    """Whether a value is, or holds, a tensor on the path of gradients; the parameters of the model are constants."""
+    if isinstance(value, Tensor):
+        return value.requires_grad and not isinstance(value, nn.Parameter)
+    return isinstance(value, (list, tuple)) and any(map(is_live, value))
+
+
+def tensors_in(args: Any, kwargs: Mapping[str, Any]) -> Iterator[tuple[Path, Tensor]]:
+    """The tensors among the arguments of a call, also those in lists; with where they stand."""
+    for key, value in (*enumerate(args), *kwargs.items()):
+        if isinstance(value, Tensor):
+            yield (key,), value
+        elif isinstance(value, (list, tuple)):
+            for i, entry in enumerate(value):
+                if isinstance(entry, Tensor):
+                    yield (key, i), entry
+
+
+class Bound:
+    """A call with all its arguments bound except its floating-point tensors, the operands."""
+
+    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs
+        found = [(path, t) for path, t in tensors_in(args, kwargs) if t.is_floating_point() or t.is_complex()]
+        self.paths = [path for path, _ in found]
+        self.operands = [t for _, t in found]
+
+    @property
+    def fixed(self) -> list[Tensor]:
+        """The tensors of other dtypes: masks and indices."""
+        return [t for _, t in tensors_in(self.args, self.kwargs) if not (t.is_floating_point() or t.is_complex())]
+
+    def get(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument, given by position or by name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
+    def named(self, out: tuple[Tensor, ...]) -> Any:
+        """Values and indices, under the names that torch gives them where the call has them from torch."""
+        kind = getattr(torch.return_types, self.func.__name__, None)
+        return out if kind is None else kind(out)
+
+    def __call__(self, *operands: Tensor) -> Any:
+        """The result with these operands in the place of the call's own."""
+        args: list[Any] = list(self.args)
+        kwargs = dict(self.kwargs)
+        for (key, *rest), t in zip(self.paths, operands, strict=True):
+            holder: Any = args if isinstance(key, int) else kwargs
+            if rest:
+                holder[key] = list(holder[key])
+                holder[key][rest[0]] = t
+            else:
+                holder[key] = t
+        return self.func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where an operation was called from: a line of code, and the module that was running."""
+
+    file: str
+    line: int
+    module: str  # its dotted name in the outermost module that was running; "" for that one, or for none
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" + (f", in module {self.module!r}" if self.module else "")
+
+
+def caller() -> Spot:
+    """The innermost line outside torch and this library that is now running."""
+    file, line = "", 0
+    running: list[nn.Module] = []
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not file and not os.path.abspath(code.co_filename).startswith(_HIDDEN):
+            file, line = code.co_filename, frame.f_lineno
+        owner = frame.f_locals.get("self") if code.co_argcount else None
+        if isinstance(owner, nn.Module):
+            running.append(owner)
+        frame = frame.f_back  # type: ignore[assignment]
+    name = ""
+    if running:
+        name = next((n for n, m in running[-1].named_modules() if m is running[0]), "")
+    return Spot(file, line, name)

@@ -1,0 +1,298 @@
+"""`Rules`: the gradient under other laws.
+
+A rule says what "gradient" means for one operation. `Rules(table)` is a function mode: it sees each operation of a
+forward pass as the model runs, however it is spelt (a function, a method, an operator, in place, inside a module), and
+gives those in the table their rule as backward. Autograd stays the tape.
+
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> def straight_through(op):                       # the gradient passes as if the operation were not there
+    ...     return lambda gy: [gy]
+    >>> x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    >>> with Rules(PLAIN_TABLE | {F.relu: straight_through}):
+    ...     y = (3 * x).relu()
+    >>> torch.autograd.grad(y.sum(), x)[0]
+    tensor([3., 3.])
+
+A rule is a function of an `Op`, run during the forward pass; what it returns is run in the backward pass, on the
+gradient of the operation's result, and returns a gradient (or None) for each operand. It keeps what it computes, not
+the tensors it was given: code of the model may write into those later.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from . import tree as trees
+from .errors import BadArgument, refuse
+from .ledger import Entry, Ledger
+from .operations import Bound, Spelling, Spot, caller, is_live, opened, out_of_place, spelling
+
+Pull = Callable[[Tensor], Sequence[Tensor | None]]
+
+
+class UnknownOperation(BadArgument):
+    """An operation on the path of gradients for which a table has no rule."""
+
+
+@dataclass
+class Op:
+    """One call of an operation, as a rule sees it."""
+
+    name: str
+    call: Bound  # of the operands; all else is bound
+    xs: Sequence[Tensor]  # the operands: its floating-point tensors, in the order of the arguments
+    y: Tensor
+    live: Sequence[bool]  # which operands the gradient is wanted of
+    aux: tuple[Tensor, ...] = ()  # further results, without gradient
+    at: Entry | None = None  # the same call at the baseline, where the table compares
+
+    def vjp(self, gy: Tensor) -> list[Tensor | None]:
+        """The operation's own gradient of each operand."""
+        wanted = [x for x, live in zip(self.xs, self.live, strict=True) if live]
+        keep = torch.is_grad_enabled()
+        found = iter(torch.autograd.grad(self.y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
+        return [next(found) if live else None for live in self.live]
+
+
+Rule = Callable[[Op], Pull]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The operation's own gradient is what the method wants: it is linear in what is on the path."""
+
+
+PLAIN = Plain()
+
+
+@dataclass(frozen=True)
+class Decompose:
+    """The operation is done by this function instead, of simpler operations that the table treats."""
+
+    fn: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The operation cannot be treated; `why` completes "the operation ..."."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Depends:
+    """What happens depends on the arguments: `choose(*args, **kwargs)` names the treatment."""
+
+    choose: Callable[..., Any]
+
+
+Treatment = Rule | Plain | Decompose | Refuse | Depends
+
+
+@dataclass(frozen=True)
+class Table:
+    """Operations and how each is treated. `table | {F.relu: rule}` is a table with one more.
+
+    Keys are any spelling of an operation, or its name. An operation that is not in the table is looked into if it is
+    made of others; else it has its own gradient where `others` is PLAIN, and is refused where it is None.
+    """
+
+    entries: Mapping[str, Treatment] = field(default_factory=dict)
+    others: Plain | None = None
+    compares: bool = False  # whether the rules need the values at the baseline
+
+    def __or__(self, more: Table | Mapping[Any, Treatment]) -> Table:
+        if isinstance(more, Table):
+            both = {**self.entries, **more.entries}
+            return Table(both, self.others or more.others, self.compares or more.compares)
+        named = {key if isinstance(key, str) else spelling(key).name: value for key, value in more.items()}
+        return Table({**self.entries, **named}, self.others, self.compares)
+
+
+PLAIN_TABLE = Table(others=PLAIN)
+_sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
+
+
+class _Ruled(torch.autograd.Function):
+    """A call whose backward is a rule; further results carry no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None, *xs: Tensor) -> Any:
+        live = [is_live(x) for x in xs]
+        with torch.enable_grad():
+            own = [x.detach().requires_grad_(wanted) for x, wanted in zip(xs, live, strict=True)]
+            y, *aux = _parts(call(*own))
+            if true is not None:  # the same values, in the graph that computed them
+                op = Op(name, call, true.xs, _parts(call(*true.xs))[0], live, tuple(aux), at)
+                ctx.pull = rule(op)
+        if true is None:
+            ctx.pull = rule(Op(name, call, own, y, live, tuple(aux), at))
+        ctx.live = live
+        ctx.mark_non_differentiable(*aux)
+        return (y.detach(), *aux) if aux else y.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
+        found = ctx.pull(gy)
+        grads = [g if live else None for g, live in zip(found, ctx.live, strict=True)]
+        return (None, None, None, None, None, *grads)
+
+
+def _parts(out: Any) -> tuple[Tensor, ...]:
+    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+
+class Rules(TorchFunctionMode):
+    """The mode of a pass under a table.
+
+    table       what each operation means
+    on_unknown  "error", "warn" (its own gradient, and a warning), or a function of (name, Spot)
+    record      write what ruled operations work on into a ledger, and leave their gradients alone
+    at          the ledger of a pass at the baseline, for tables that compare
+    true        the ledger of a pass at the inputs that kept its graph, so that what rules compute is differentiable
+    report      told of each operation on the path: (name, kind, Spot)
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        on_unknown: str | Callable[[str, Spot], None] = "error",
+        record: Ledger | None = None,
+        at: Ledger | None = None,
+        true: Ledger | None = None,
+        report: Callable[[str, str, Spot], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if not callable(on_unknown) and on_unknown not in ("error", "warn"):
+            refuse("on_unknown", on_unknown, '"error", "warn" or a function')
+        if table.compares and record is None and at is None and report is None:
+            refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
+        self.table, self.on_unknown = table, on_unknown
+        self.record, self.at, self.true, self.report = record, at, true, report
+        self._inside = 0  # composites that are being looked into
+
+    def __enter__(self) -> Rules:
+        super().__enter__()
+        self._nodes = _sequence()
+        return self
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        met = spelling(func)
+        in_place = met.in_place or bool(kwargs.get("inplace"))
+        if in_place and self.record is not None:
+            written = args[0] if args else kwargs.get("input")
+            if isinstance(written, Tensor):
+                self.record.before_write(written)
+        if not torch.is_grad_enabled() or not (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
+            out = func(*args, **kwargs)
+        else:
+            if _sequence() != self._nodes:
+                self._unseen((args, kwargs))
+            out = self._treat(func, met, in_place, args, kwargs)
+        self._nodes = _sequence()
+        return out
+
+    def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        treatment = self.table.entries.get(met.name)
+        if isinstance(treatment, Depends):
+            treatment = treatment.choose(*args, **kwargs)
+        if isinstance(treatment, Refuse):
+            self._refuse(met.name, f"which {treatment.why}")
+            return func(*args, **kwargs)
+        if treatment is None and met.composite:
+            treatment = Decompose(opened(func))
+        elif treatment is None:
+            return self._unknown(func, met.name, args, kwargs)
+        if isinstance(treatment, Plain):
+            self._tell(met.name, "linear")
+            return func(*args, **kwargs)
+        if in_place and args:
+            return self._in_place(func, met.name, args, kwargs)
+        if isinstance(treatment, Decompose):
+            self._tell(met.name, "decomposed")
+            with self._within():
+                return treatment.fn(*args, **kwargs)
+        self._tell(met.name, "ruled")
+        return self._ruled(Bound(func, args, kwargs), met.name, treatment)
+
+    def _ruled(self, call: Bound, name: str, rule: Rule) -> Any:
+        xs = call.operands
+        if self.report is not None:
+            return call(*xs)
+        if self.record is not None:
+            out = call(*xs)
+            self.record.add(call, name, _parts(out), getattr(rule, "needs_result", True))
+            return out
+        at = self.at.next(name, xs) if self.at is not None else None
+        true = self.true.next(name, xs) if self.true is not None else None
+        out = _Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+        return call.named(out) if isinstance(out, tuple) else out
+
+    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """What an in-place operation writes is computed beside it, from a copy, and then written."""
+        kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
+        target: Tensor = args[0]
+        with self:
+            y = out_of_place(func, name)(target.clone(), *args[1:], **kwargs)
+        return target.copy_(y)
+
+    @contextmanager
+    def _within(self) -> Iterator[None]:
+        self._inside += 1
+        try:
+            with self:
+                yield
+        finally:
+            self._inside -= 1
+
+    def finish(self, output: Any) -> None:
+        """Refuse an output that was made out of sight."""
+        if _sequence() != self._nodes:
+            self._unseen(output)
+
+    def _unseen(self, values: Any) -> None:
+        """Nodes have come into the graph that no operation seen here made."""
+        found = [t.grad_fn for _, t in trees.leaves(values) if isinstance(t, Tensor) and t.requires_grad]
+        made = [getattr(type(node), "_forward_cls", None) for node in found]
+        if not made or any(getattr(cls, "linear", False) for cls in made):
+            return
+        name = next((cls.__name__ for cls in made if cls is not None and cls is not _Ruled), "TorchScript or other")
+        self._refuse(name, "code into which rules cannot see")
+
+    def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        if not any(isinstance(t, Tensor) and t.requires_grad for _, t in trees.leaves(out)):
+            return out  # a comparison, a shape, a detached value
+        if self.table.others is None:
+            self._refuse(name, "for which there is no rule")
+        else:
+            self._tell(name, "plain")
+        return out
+
+    def _refuse(self, name: str, why: str) -> None:
+        spot = caller()
+        if self.report is not None:
+            self.report(name, "unknown", spot)
+        elif callable(self.on_unknown):
+            self.on_unknown(name, spot)
+        elif self.on_unknown == "warn":
+            warnings.warn(f"{name!r} at {spot}, {why}: its own gradient is taken.", stacklevel=4)
+        else:
+            given = f"the operation {name!r} at {spot}, {why}"
+            instead = f"Give a rule of your own, rules={{{name!r}: rule}}, or take its own gradient: on_unknown='warn'."
+            raise UnknownOperation("model", given, "operations that the table of rules treats", instead)
+
+    def _tell(self, name: str, kind: str) -> None:
+        if self.report is not None and not self._inside:
+            self.report(name, kind, caller())

@@ -1,0 +1,269 @@
+"""Operations made of others: each as a function that does the same by operations for which tables have rules."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from enodo.core.operations import is_live
+from enodo.core.rules import PLAIN, Decompose, Depends, Treatment
+
+
+def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let a function of a tensor be an operation that modes see, and tables have rules for, under its own name."""
+
+    @functools.wraps(fn)
+    def seen(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if has_torch_function_unary(x):
+            out: Tensor = handle_torch_function(seen, (x,), x, *args, **kwargs)
+            return out
+        return fn(x, *args, **kwargs)
+
+    seen.__name__ = fn.__name__
+    return seen
+
+
+@operation
+def standardise(x: Tensor, dims: int, eps: float, centre: bool) -> Tensor:
+    """x over the root of its mean square (its variance, with `centre`) in the last dimensions."""
+    shape = x.shape[x.ndim - dims :]
+    return F.layer_norm(x, shape, eps=eps) if centre else F.rms_norm(x, shape, eps=eps)
+
+
+@operation
+def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """weight * x + bias, with weights that are constants of the model."""
+    y = x if weight is None else x * weight
+    return y + bias if bias is not None else y if weight is not None else x.clone()
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if is_live(weight) or is_live(bias):
+        y = x if weight is None else x * weight
+        return y if bias is None else y + bias
+    return x if weight is None and bias is None else affine(x, weight, bias)
+
+
+def _layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
+) -> Tensor:
+    dims = len(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else 1
+    return _scaled(standardise(input, dims, eps, True), weight, bias)
+
+
+def _rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    return _scaled(standardise(input, len(normalized_shape), eps, False), weight, None)
+
+
+def _by_channel(t: Any, ndim: int) -> Any:
+    return t if t is None else t.reshape(-1, *[1] * (ndim - 2))
+
+
+def _group_norm(
+    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
+) -> Tensor:
+    groups = standardise(input.reshape(len(input), num_groups, -1), 1, eps, True).reshape(input.shape)
+    return _scaled(groups, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Treatment:
+    """Linear with the statistics of training; with those of the batch, rows depend on their mates in the model itself."""
+    if not (training or running_mean is None or is_live(weight) or is_live(bias)):
+        return PLAIN
+    return Decompose(_batch_statistics)
+
+
+def _batch_statistics(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    first = input.transpose(0, 1)
+    if training or running_mean is None:
+        y = standardise(first.flatten(1), 1, eps, True).reshape(first.shape).transpose(0, 1)
+    else:
+        scale = torch.rsqrt(running_var + eps)
+        y = affine(input, _by_channel(scale, input.ndim), _by_channel(-running_mean * scale, input.ndim))
+    return _scaled(y, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
+
+
+def _instance_norm(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *_: Any,
+    **__: Any,
+) -> Tensor:
+    if not use_input_stats:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return _group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if enable_gqa:
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
+    scores = torch.matmul(query, key.transpose(-2, -1)) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        nothing = torch.zeros(attn_mask.shape, dtype=scores.dtype, device=scores.device)
+        attn_mask = nothing.masked_fill(~attn_mask, float("-inf"))
+    if attn_mask is not None:
+        scores = scores + attn_mask
+    weights = torch.softmax(scores, -1)
+    if attn_mask is not None:  # a query that may look nowhere gets nothing
+        weights = weights.masked_fill((attn_mask == float("-inf")).all(-1, keepdim=True), 0.0)
+    return torch.matmul(F.dropout(weights, dropout_p) if dropout_p else weights, value)
+
+
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    a, b = input.chunk(2, dim)
+    return a * torch.sigmoid(b)
+
+
+def power(input: Any, exponent: Any) -> Tensor:
+    return torch.exp(torch.log(torch.as_tensor(input)) * exponent)
+
+
+def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    lengths = [torch.linalg.vector_norm(t, dim=dim).clamp_min(eps) for t in (x1, x2)]
+    return (x1 * x2).sum(dim) / (lengths[0] * lengths[1])
+
+
+def _vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **_: Any
+) -> Tensor:
+    x = x if dtype is None else x.to(dtype)
+    if dim is None:
+        shape = [1] * x.ndim if keepdim else []
+        return _vector_norm(x.flatten(), ord, 0).reshape(shape)
+    ord = 2 if ord is None else ord
+    if ord == 1:
+        return x.abs().sum(dim, keepdim)
+    if ord in (float("inf"), float("-inf")):
+        return x.abs().amax(dim, keepdim) if ord > 0 else x.abs().amin(dim, keepdim)
+    return length(x, dim, keepdim) if ord == 2 else x.abs().pow(ord).sum(dim, keepdim).pow(1 / ord)
+
+
+@operation
+def length(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """The Euclidean norm."""
+    y: Tensor = torch.linalg.vector_norm(x, 2, dim, keepdim)
+    return y
+
+
+def _moments(
+    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, **_: Any
+) -> tuple[Tensor, Tensor]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    dim = tuple(range(x.ndim)) if dim is None else dim
+    mean = x.mean(dim, keepdim=True)
+    centred = x - mean
+    lost = correction if correction is not None else 1 if unbiased is None else int(unbiased)
+    count = x.numel() // mean.numel()
+    variance = (centred * centred).sum(dim, keepdim=keepdim) / max(count - lost, 0)
+    return variance, mean if keepdim else mean.squeeze(dim)
+
+
+def _mse(input: Tensor, target: Tensor, *_: Any, reduction: Any = "mean", **__: Any) -> Tensor:
+    squares = (input - target) * (input - target)
+    return squares if reduction in ("none", 0) else squares.sum() if reduction in ("sum", 2) else squares.mean()
+
+
+def _cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    logs = F.log_softmax(input, 1 if input.ndim > 1 else 0)
+    if target.is_floating_point() or label_smoothing:
+        classes = logs.shape[1]
+        soft = target if target.is_floating_point() else F.one_hot(target, classes).movedim(-1, 1).to(logs.dtype)
+        loss = -(logs * (soft * (1 - label_smoothing) + label_smoothing / classes)).sum(1)
+        return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+    return F.nll_loss(logs, target, weight, None, ignore_index, None, reduction)
+
+
+def _addmm(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    return input * beta + torch.matmul(a, b) * alpha
+
+
+def _if_both(fn: Callable[..., Tensor]) -> Depends:
+    """Linear, unless both factors are on the path."""
+
+    def choose(input: Any, a: Any = None, b: Any = None, *_: Any, **kwargs: Any) -> Treatment:
+        factors = (kwargs.get("mat1", kwargs.get("batch1", a)), kwargs.get("mat2", kwargs.get("batch2", b)))
+        return Decompose(fn) if all(map(is_live, factors)) else PLAIN
+
+    return Depends(choose)
+
+
+COMPOSITES: dict[str, Treatment] = {
+    "affine": PLAIN,
+    "batch_norm": Depends(_batch_norm),
+    "layer_norm": Decompose(_layer_norm),
+    "rms_norm": Decompose(_rms_norm),
+    "group_norm": Decompose(_group_norm),
+    "instance_norm": Decompose(_instance_norm),
+    "scaled_dot_product_attention": Decompose(_attention),
+    "glu": Decompose(_glu),
+    "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),
+    "cosine_similarity": Decompose(_cosine_similarity),
+    "linalg_vector_norm": Decompose(_vector_norm),
+    "linalg_norm": Decompose(_vector_norm),
+    "var": Decompose(lambda *args, **kwargs: _moments(*args, **kwargs)[0]),
+    "std": Decompose(lambda *args, **kwargs: torch.sqrt(_moments(*args, **kwargs)[0])),
+    "var_mean": Decompose(_moments),
+    "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
+    "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
+    "mse_loss": Decompose(_mse),
+    "cross_entropy": Decompose(_cross_entropy),
+    "addmm": _if_both(_addmm),
+    "baddbmm": _if_both(_addmm),
+    "addmv": _if_both(_addmm),
+    "addcmul": Decompose(lambda input, a, b, *, value=1: input + a * b * value),
+    "addcdiv": Decompose(lambda input, a, b, *, value=1: input + a / b * value),
+    "lerp": Decompose(lambda input, end, weight: input + (end - input) * weight),
+    "rdiv": Decompose(lambda x, other: torch.div(other, x)),
+}

@@ -1,0 +1,42 @@
+"""ReLUs that let only some gradients through, in every spelling of a ReLU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from enodo.core.rules import PLAIN, PLAIN_TABLE, Depends, Op, Pull, Rule, Table, Treatment
+
+
+def guided(op: Op) -> Pull:
+    """Positive gradients, where the ReLU is on (Springenberg et al. 2014, arXiv:1412.6806, section 3.4)."""
+    on = op.y > 0
+
+    def pull(gy: Tensor) -> list[Tensor | None]:
+        return [gy.clamp(min=0) * on]
+
+    return pull
+
+
+def deconvolution(op: Op) -> Pull:
+    """Positive gradients, wherever they come (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1)."""
+    return lambda gy: [gy.clamp(min=0)]
+
+
+def _rectifiers(rule: Rule) -> Table:
+    def clamp(input: Any, min: Any = None, max: Any = None) -> Treatment:
+        return rule if _is_zero(min) and max is None else PLAIN
+
+    def maximum(input: Any, other: Any) -> Treatment:
+        return PLAIN
+
+    return PLAIN_TABLE | {"relu": rule, "clamp": Depends(clamp), "clamp_min": Depends(clamp)}
+
+
+def _is_zero(bound: Any) -> bool:
+    return isinstance(bound, (int, float)) and bound == 0
+
+
+GUIDED = _rectifiers(guided)
+DECONVOLUTION = _rectifiers(deconvolution)

@@ -137,7 +137,7 @@ def ask(
         refuse("of", str(end), "the output or a layer")
     return Question(
         call=call,
-        baseline=baseline_like(baseline, inputs, rows, "background" in needs)
+        baseline=_usable(baseline_like(baseline, inputs, rows, "background" in needs))
         if needs & {"baseline", "background"}
         else None,
         target=targets.prepare(target, rows),

@@ -151,6 +151,10 @@ def _parts(out: Any) -> tuple[Tensor, ...]:
     return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
 
+def _holds(out: Any) -> bool:
+    return isinstance(out, (Tensor, tuple, list, dict))
+
+
 class Rules(TorchFunctionMode):
     """The mode of a pass under a table.
 
@@ -272,7 +276,7 @@ class Rules(TorchFunctionMode):
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        if not any(isinstance(t, Tensor) and t.requires_grad for _, t in trees.leaves(out)):
+        if not (_holds(out) and any(isinstance(t, Tensor) and t.requires_grad for _, t in trees.leaves(out))):
             return out  # a comparison, a shape, a detached value
         if self.table.others is None:
             self._refuse(name, "for which there is no rule")

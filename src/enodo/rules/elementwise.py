@@ -11,4 +11,3 @@ SMOOTH = frozenset(
 SINGULAR = frozenset(
     "log log1p log2 log10 sqrt rsqrt reciprocal pow float_power asin acos acosh atanh erfinv logit lgamma digamma".split()
 )
-RECTIFIERS = frozenset(["relu"])

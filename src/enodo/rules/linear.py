@@ -19,7 +19,7 @@ MOVES = (
     " pack_padded_sequence pad_packed_sequence conj resolve_conj resolve_neg complex set fill_diagonal"
 ).split()
 # The same numbers in another dtype, at another place, or with a name.
-CASTS = "to type type_as float double half bfloat16 cpu cuda identity requires_grad data detach_copy rename align_to".split()
+CASTS = "to type type_as float double half bfloat16 cpu cuda identity rename align_to".split()
 # Sums and averages, with weights that do not depend on what is on the path.
 SUMS = (
     "add sub rsub neg positive sum mean nansum cumsum diff trace scatter_add embedding embedding_bag avg_pool1d"

@@ -25,13 +25,14 @@ def deconvolution(op: Op) -> Pull:
 
 
 def _rectifiers(rule: Rule) -> Table:
-    def clamp(input: Any, min: Any = None, max: Any = None) -> Treatment:
+    def clamp(input: Any, min: Any = None, max: Any = None, **_: Any) -> Treatment:
         return rule if _is_zero(min) and max is None else PLAIN
 
-    def maximum(input: Any, other: Any) -> Treatment:
-        return PLAIN
+    def threshold(input: Any, threshold: Any, value: Any, *_: Any) -> Treatment:
+        return rule if _is_zero(threshold) and _is_zero(value) else PLAIN
 
-    return PLAIN_TABLE | {"relu": rule, "clamp": Depends(clamp), "clamp_min": Depends(clamp)}
+    cut = Depends(clamp)
+    return PLAIN_TABLE | {"relu": rule, "clamp": cut, "clamp_min": cut, "threshold": Depends(threshold)}
 
 
 def _is_zero(bound: Any) -> bool:

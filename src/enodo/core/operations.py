@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,7 +28,9 @@ _SAME = {
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, os.path.join(os.path.dirname(_HERE), "rules")))
+_HIDDEN = tuple(
+    f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, os.path.join(os.path.dirname(_HERE), "rules"))
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Spelling:
     composite: bool  # whether it is Python made of other operations, that can be looked into
 
 
-@lru_cache(maxsize=None)
+@cache
 def spelling(func: Callable[..., Any]) -> Spelling:
     """The spelling of a function that takes tensors."""
     own = getattr(func, "__name__", type(func).__name__)
@@ -60,10 +62,11 @@ def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def opened(func: Callable[..., Any]) -> Callable[..., Any]:
     """A composite whose own dispatch is switched off, so that the operations inside it reach the mode."""
-    assert isinstance(func, types.FunctionType)
+    if not isinstance(func, types.FunctionType):
+        raise TypeError(f"{func!r} is not made of Python")
     names = [name for name in func.__globals__ if name.startswith("has_torch_function")]
     space = {**func.__globals__, **{name: lambda *tensors: False for name in names}}
     copy = types.FunctionType(func.__code__, space, func.__name__, func.__defaults__, func.__closure__)
@@ -142,15 +145,15 @@ def caller() -> Spot:
     """The innermost line outside torch and this library that is now running."""
     file, line = "", 0
     running: list[nn.Module] = []
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if not file and not os.path.abspath(code.co_filename).startswith(_HIDDEN):
             file, line = code.co_filename, frame.f_lineno
-        owner = frame.f_locals.get("self") if code.co_argcount else None
+        owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module):
             running.append(owner)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     name = ""
     if running:
         name = next((n for n, m in running[-1].named_modules() if m is running[0]), "")

@@ -30,8 +30,9 @@ from .errors import NoPath, refuse
 from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
-from .rules import Rules, Table
+from .rules import Rules
 from .streaming import Points
+from .tables import Table
 from .values import Values
 
 
@@ -46,12 +47,16 @@ class Question(Asked):
         found = self._pulled(scores, sight.values)
         return self.x, self._filled(found, sight.values, scores.shape[:-1])
 
-    def gradient_under(self, table: Table, on_unknown: Any = "error", at: Ledger | None = None) -> tuple[Values, Values]:
+    def gradient_under(
+        self, table: Table, on_unknown: Any = "error", at: Ledger | None = None
+    ) -> tuple[Values, Values]:
         """`gradient`, as a table of rules has it; `at` holds the operations at the baseline for one that compares."""
         if not self.create_graph:
             return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
-        true = Ledger(keep=True)  # the operations in a graph of their own, so that derivatives of what rules compute are true
-        x = self.traced(Rules(table, record=true))
+        true = Ledger(
+            keep=True
+        )  # the operations in a graph of their own, so that derivatives of what rules compute are true
+        x = self.traced(Rules(table, on_unknown=_silent(on_unknown), record=true))
         _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
         self.memo["x"] = x
         return x, g
@@ -62,7 +67,7 @@ class Question(Asked):
         One pass at the baseline, of which the operations are kept, and one at the inputs.
         """
         at, points = Ledger(self.create_graph), self.entry_x0.map(lambda t: t[None])
-        before = replace(self, rules=Rules(table, record=at))
+        before = replace(self, rules=Rules(table, on_unknown=_silent(on_unknown), record=at))
         sight, output = before.passed(points, 1, grad=True, afresh=True)
         x, g = self.gradient_under(table, on_unknown, at)
         x0 = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
@@ -187,6 +192,11 @@ class Question(Asked):
     def _leaf_names(self) -> list[str]:
         names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]
         return names + ["inputs" + trees.spell(self.wrt.ids[k.leaf]) for k in self.sight.lookups]
+
+
+def _silent(on_unknown: Any) -> Any:
+    """For passes beside the one under rules: what is unknown is told once."""
+    return on_unknown if on_unknown == "error" else lambda name, spot: None
 
 
 def _by_point(scores: Tensor, k: int) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 
 from enodo.core.explain import ask
 from enodo.core.operations import Spot
-from enodo.core.rules import Rules, Table
+from enodo.core.rules import Rules
+from enodo.core.tables import Table
 
 from .rescale import RESCALE
 

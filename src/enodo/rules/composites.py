@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from enodo.core.operations import is_live
-from enodo.core.rules import PLAIN, Decompose, Depends, Treatment
+from enodo.core.tables import PLAIN, Decompose, Depends, Treatment
 
 
 def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -83,7 +83,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Treatment:
-    """Linear with the statistics of training; with those of the batch, rows depend on their mates in the model itself."""
+    """Linear, unless it normalises by the batch, as in training: rows then depend on their mates in the model too."""
     if not (training or running_mean is None or is_live(weight) or is_live(bias)):
         return PLAIN
     return Decompose(_batch_statistics)
@@ -141,13 +141,17 @@ def _attention(
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        nothing = torch.zeros(attn_mask.shape, dtype=scores.dtype, device=scores.device)
-        attn_mask = nothing.masked_fill(~attn_mask, float("-inf"))
+        zeros = torch.zeros(attn_mask.shape, dtype=scores.dtype, device=scores.device)
+        attn_mask = zeros.masked_fill(~attn_mask, float("-inf"))
+    blind: Any = False  # queries that may look nowhere, and get nothing
     if attn_mask is not None:
+        if not is_live(attn_mask):
+            blind = (attn_mask == float("-inf")).all(-1, keepdim=True)
+            attn_mask = attn_mask.masked_fill(blind, 0.0)
         scores = scores + attn_mask
     weights = torch.softmax(scores, -1)
-    if attn_mask is not None:  # a query that may look nowhere gets nothing
-        weights = weights.masked_fill((attn_mask == float("-inf")).all(-1, keepdim=True), 0.0)
+    if isinstance(blind, Tensor) and blind.any():
+        weights = weights.masked_fill(blind, 0.0)
     return torch.matmul(F.dropout(weights, dropout_p) if dropout_p else weights, value)
 
 
@@ -157,12 +161,13 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def power(input: Any, exponent: Any) -> Tensor:
-    return torch.exp(torch.log(torch.as_tensor(input)) * exponent)
+    return torch.exp(torch.log(input) * exponent)
 
 
 def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     lengths = [torch.linalg.vector_norm(t, dim=dim).clamp_min(eps) for t in (x1, x2)]
-    return (x1 * x2).sum(dim) / (lengths[0] * lengths[1])
+    y: Tensor = (x1 * x2).sum(dim) / (lengths[0] * lengths[1])
+    return y
 
 
 def _vector_norm(
@@ -226,7 +231,8 @@ def _cross_entropy(
 
 
 def _addmm(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    return input * beta + torch.matmul(a, b) * alpha
+    y: Tensor = input * beta + torch.matmul(a, b) * alpha
+    return y
 
 
 def _if_both(fn: Callable[..., Tensor]) -> Depends:

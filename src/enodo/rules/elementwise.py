@@ -1,13 +1,20 @@
 """Functions of one number, applied to each entry."""
 
 KINKED = frozenset(
-    "relu relu6 leaky_relu prelu rrelu elu selu celu hardtanh hardsigmoid hardswish hardshrink softshrink threshold abs"
-    " clamp clamp_min clamp_max sign sgn round floor ceil trunc frac heaviside remainder fmod floor_divide nan_to_num".split()
+    (
+        "relu relu6 leaky_relu prelu rrelu elu selu celu hardtanh hardsigmoid hardswish hardshrink softshrink"
+        " threshold abs clamp clamp_min clamp_max sign sgn round floor ceil trunc frac heaviside remainder fmod"
+        " floor_divide nan_to_num"
+    ).split()
 )
 SMOOTH = frozenset(
-    "gelu silu mish softplus logsigmoid log_sigmoid softsign tanh sigmoid tanhshrink exp expm1 exp2 sin cos tan sinh cosh asinh"
-    " atan erf erfc sinc square deg2rad rad2deg".split()
+    (
+        "gelu silu mish softplus logsigmoid log_sigmoid softsign tanh sigmoid tanhshrink exp expm1 exp2 sin cos tan"
+        " sinh cosh asinh atan erf erfc sinc square deg2rad rad2deg"
+    ).split()
 )
 SINGULAR = frozenset(
-    "log log1p log2 log10 sqrt rsqrt reciprocal pow float_power asin acos acosh atanh erfinv logit lgamma digamma".split()
+    (
+        "log log1p log2 log10 sqrt rsqrt reciprocal pow float_power asin acos acosh atanh erfinv logit lgamma digamma"
+    ).split()
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from enodo.core.rules import Decompose, Depends, Op, Pull, Refuse, Treatment
+from enodo.core.tables import Decompose, Depends, Op, Pull, Refuse, Treatment
 
 
 def selected(op: Op) -> Pull:
@@ -74,7 +74,7 @@ def _min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = 
 
 def _min_along(x: Tensor, dim: int, keepdim: bool = False) -> Any:
     values, indices = torch.max(-x, dim, keepdim)
-    return torch.return_types.min((-values, indices))  # type: ignore[attr-defined]
+    return torch.return_types.min((-values, indices))
 
 
 def _amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:

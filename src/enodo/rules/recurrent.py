@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from enodo.core.rules import Decompose, Treatment
+from enodo.core.tables import Decompose, Treatment
 
 State = tuple[Tensor, ...]
 Cell = Callable[..., State]
@@ -61,7 +61,14 @@ def _sweep(cell: Cell, steps: list[Tensor], start: State, weights: Sequence[Tens
 
 
 def _layers(
-    cell: Cell, steps: list[Tensor], start: State, weights: Any, biases: bool, layers: int, directions: int, dropout: float
+    cell: Cell,
+    steps: list[Tensor],
+    start: State,
+    weights: Any,
+    biases: bool,
+    layers: int,
+    directions: int,
+    dropout: float,
 ) -> tuple[list[Tensor], State]:
     size = len(weights) // (layers * directions)
     finals: list[State] = []
@@ -87,7 +94,7 @@ def _network(cell: Cell) -> Decompose:
     def run(data: Tensor, *args: Any) -> tuple[Tensor, ...]:
         packed = isinstance(args[2], (list, tuple))
         sizes, hx, weights, biases, layers, dropout, train, both, *rest = args if packed else (None, *args)
-        start = hx if isinstance(hx, (tuple, list)) else (hx,)
+        start = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
         batch_first = bool(rest and rest[0])
         steps = list(data.split(sizes.tolist())) if packed else list(data.unbind(1 if batch_first else 0))
         drop = dropout if train else 0.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from enodo.core.rules import PLAIN, PLAIN_TABLE, Depends, Op, Pull, Rule, Table, Treatment
+from enodo.core.tables import PLAIN, PLAIN_TABLE, Depends, Op, Pull, Rule, Table, Treatment
 
 
 def guided(op: Op) -> Pull:

@@ -1,0 +1,98 @@
+"""`Table`: operations, and how each is treated in a pass under `Rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import BadArgument
+from .ledger import Entry
+from .operations import Bound, spelling
+
+Pull = Callable[[Tensor], Sequence[Tensor | None]]
+
+
+class UnknownOperation(BadArgument):
+    """An operation on the path of gradients for which a table has no rule."""
+
+
+@dataclass
+class Op:
+    """One call of an operation, as a rule sees it."""
+
+    name: str
+    call: Bound  # of the operands; all else is bound
+    xs: Sequence[Tensor]  # the operands: its floating-point tensors, in the order of the arguments
+    y: Tensor
+    live: Sequence[bool]  # which operands the gradient is wanted of
+    aux: tuple[Tensor, ...] = ()  # further results, without gradient
+    at: Entry | None = None  # the same call at the baseline, where the table compares
+
+    def vjp(self, gy: Tensor) -> list[Tensor | None]:
+        """The operation's own gradient of each operand."""
+        wanted = [x for x, live in zip(self.xs, self.live, strict=True) if live]
+        keep = torch.is_grad_enabled()
+        found = iter(torch.autograd.grad(self.y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
+        return [next(found) if live else None for live in self.live]
+
+
+Rule = Callable[[Op], Pull]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The operation's own gradient is what the method wants: it is linear in what is on the path."""
+
+
+PLAIN = Plain()
+
+
+@dataclass(frozen=True)
+class Decompose:
+    """The operation is done by this function instead, of simpler operations that the table treats."""
+
+    fn: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The operation cannot be treated; `why` completes "the operation ..."."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Depends:
+    """What happens depends on the arguments: `choose(*args, **kwargs)` names the treatment."""
+
+    choose: Callable[..., Any]
+
+
+Treatment = Rule | Plain | Decompose | Refuse | Depends
+
+
+@dataclass(frozen=True)
+class Table:
+    """Operations and how each is treated. `table | {F.relu: rule}` is a table with one more.
+
+    Keys are any spelling of an operation, or its name. An operation that is not in the table is looked into if it is
+    made of others; else it has its own gradient where `others` is PLAIN, and is refused where it is None.
+    """
+
+    entries: Mapping[str, Treatment] = field(default_factory=dict)
+    others: Plain | None = None
+    compares: bool = False  # whether the rules need the values at the baseline
+
+    def __or__(self, more: Table | Mapping[Any, Treatment]) -> Table:
+        if isinstance(more, Table):
+            both = {**self.entries, **more.entries}
+            return Table(both, self.others or more.others, self.compares or more.compares)
+        named = {key if isinstance(key, str) else spelling(key).name: value for key, value in more.items()}
+        return Table({**self.entries, **named}, self.others, self.compares)
+
+
+PLAIN_TABLE = Table(others=PLAIN)

@@ -1,0 +1,164 @@
+"""Slopes of secants: of functions of one number, of products, of choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from enodo.core.ledger import Entry, same
+from enodo.core.tables import Op, Pull, Rule, UnknownOperation
+
+
+def reference(op: Op) -> Entry:
+    """The operation at the baseline."""
+    if op.at is None:
+        raise UnknownOperation(
+            "rules", f"a rule for {op.name!r} that compares with a baseline", "a pass at the baseline"
+        )
+    return op.at
+
+
+def forgetful(rule: Rule) -> Rule:
+    """A rule that does not read the operation's result at the baseline, which is then not kept."""
+    rule.needs_result = False  # type: ignore[attr-defined]
+    return rule
+
+
+def secant(power: float, relative: bool = False) -> Rule:
+    """(y - y0) / (x - x0) for each entry, and the derivative halfway where x and x0 are nearer than eps ** power.
+
+    Rounding spoils the secant of a smooth function by eps / |x - x0|, its derivative is off by (x - x0)^2: the cube
+    root balances them. `relative` measures nearness by x, for functions that have a singularity.
+    """
+
+    def rule(op: Op) -> Pull:
+        i = _single(op)
+        x, x0 = op.xs[i], reference(op).xs[i]
+        dx = x - x0
+        limit: Any = torch.finfo(x.dtype).eps ** power
+        if relative:
+            limit = limit * ((x + x0).abs() / 2).clamp(max=1)
+        near = ~(dx.abs() > limit)  # NaN, from infinities of equal sign, is near
+        slope = (op.y - reference(op).y) / torch.where(near, 1, dx)
+        if near.any():
+            slope = torch.where(near, _derivative(op, i, (x + x0) / 2), slope)
+
+        def pull(gy: Tensor) -> list[Tensor | None]:
+            return [(gy * slope).sum_to_size(x_shape) if k == i else None for k in range(count)]
+
+        x_shape, count = x.shape, len(op.xs)
+        return pull
+
+    return rule
+
+
+def _single(op: Op) -> int:
+    found = [i for i, live in enumerate(op.live) if live]
+    if len(found) != 1:
+        given = f"{op.name!r} with {len(found)} arguments on the path of gradients"
+        raise UnknownOperation(
+            "model", given, "a function of one of them", f"Give a rule: rules={{{op.name!r}: rule}}."
+        )
+    return found[0]
+
+
+def _derivative(op: Op, i: int, at: Tensor) -> Tensor:
+    keep = torch.is_grad_enabled() and at.requires_grad
+    with torch.enable_grad():
+        at = at if keep else at.detach().requires_grad_()
+        y = op.call(*[at if k == i else x for k, x in enumerate(op.xs)])
+        return torch.autograd.grad(y.sum(), at, create_graph=keep)[0]
+
+
+def _middles(op: Op) -> list[Tensor]:
+    pairs = zip(op.xs, reference(op).xs, strict=True)
+    return [x if same(x, x0) else (x + x0) / 2 for x, x0 in pairs]
+
+
+@forgetful
+def product(op: Op) -> Pull:
+    """Elementwise: the gradient of each factor is the other, halfway."""
+    if len(op.xs) == 1:
+        return op.vjp  # times a number
+    a, b = _middles(op)
+    shapes = [x.shape for x in op.xs]
+    return lambda gy: [(gy * b).sum_to_size(shapes[0]), (gy * a).sum_to_size(shapes[1])]
+
+
+@forgetful
+def quotient(op: Op) -> Pull:
+    """a/b = a (1/b), a product, with 1/b - 1/b0 = -(b - b0) / (b b0)."""
+    if len(op.xs) == 1 and isinstance(op.call.args[0], Tensor):
+        return op.vjp  # by a number
+    (*a, b), (*_, b0) = op.xs, reference(op).xs
+    middle = _middles(op)[0] if a else op.call.args[0]
+    by, of = (1 / b + 1 / b0) / 2, -middle / (b * b0)
+    shapes = [x.shape for x in op.xs]
+    return lambda gy: [
+        (gy * g).sum_to_size(shape) for g, shape in zip([by, of][2 - len(shapes) :], shapes, strict=True)
+    ]
+
+
+@forgetful
+def matrix_product(op: Op) -> Pull:
+    """As for products, of matrices."""
+    a, b = _middles(op)
+    if min(a.ndim, b.ndim) < 2 or a.is_complex():
+        return bilinear(op)
+    shapes, live = [x.shape for x in op.xs], op.live
+
+    def pull(gy: Tensor) -> list[Tensor | None]:
+        ga = (gy @ b.mT).sum_to_size(shapes[0]) if live[0] else None
+        return [ga, (a.mT @ gy).sum_to_size(shapes[1]) if live[1] else None]
+
+    return pull
+
+
+@forgetful
+def bilinear(op: Op) -> Pull:
+    """The operation's own gradient with its operands halfway, right for what is linear in each of two operands."""
+    others = [same(x, x0) for x, x0, live in zip(op.xs, reference(op).xs, op.live, strict=True) if not live]
+    if sum(op.live) == 1 and all(others):
+        return op.vjp
+    if sum(op.live) > 2 and op.name == "einsum":
+        raise UnknownOperation("model", f"an einsum of {sum(op.live)} factors", "one of two", "Write it as two.")
+    with torch.enable_grad():
+        keep = any(x.grad_fn is not None for x in op.xs)
+        middle = [m if keep else m.detach().requires_grad_(live) for m, live in zip(_middles(op), op.live, strict=True)]
+        y = op.call(*middle)
+    return Op(op.name, op.call, middle, y, op.live).vjp
+
+
+@forgetful
+def picked(op: Op) -> Pull:
+    """Entries at given places: linear, where the places are those at the baseline."""
+    if not all(map(same, op.call.fixed, reference(op).fixed)):
+        given = f"{op.name!r} with indices that are other ones at the baseline than at the inputs"
+        raise UnknownOperation("model", given, "the same places for both, so that the difference has a meaning")
+    return op.vjp
+
+
+def switched(op: Op) -> Pull:
+    """where(c, a, b) and masked_fill.
+
+    Where c is not what it is at the baseline, a and b share the change in proportion to |a - a0| and |b - b0|.
+    """
+    (c,), (c0,) = op.call.fixed[:1], reference(op).fixed[:1]
+    if same(c, c0):
+        return op.vjp
+    steps = [
+        x - x0 if live else torch.zeros_like(x) for x, x0, live in zip(op.xs, reference(op).xs, op.live, strict=True)
+    ]
+    total = torch.stack(torch.broadcast_tensors(*[d.abs() for d in steps])).sum(0)
+    share = (op.y - reference(op).y) / torch.where(total == 0, 1, total)
+    slopes = [share * d.sign() for d in steps]
+    turned, shapes = c != c0, [x.shape for x in op.xs]
+
+    def pull(gy: Tensor) -> list[Tensor | None]:
+        own = op.vjp(torch.where(turned, 0, gy))
+        more = [torch.where(turned, gy * s, 0).sum_to_size(shape) for s, shape in zip(slopes, shapes, strict=True)]
+        return [None if g is None else g + m for g, m in zip(own, more, strict=True)]
+
+    return pull

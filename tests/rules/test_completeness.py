@@ -1,0 +1,117 @@
+"""DeepLIFT's claim, in float64 from random baselines: the attributions of a row sum to f(x) - f(x0)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import enodo
+from enodo.testing.models import normal
+from tests.rules.nets import ACTIVATIONS, FUNCTIONS, SEQUENCES, Residual, settled
+
+TOL = 1e-6  # of the difference of the scores
+
+
+def need_complete(model: Any, x: Any, x0: Any, **question: Any) -> None:
+    for size in ("auto", 1):
+        found = enodo.explain(model, x, "deeplift", baseline=x0, batch_size=size, **question)
+        change = found.scores - found.baseline_scores
+        assert change.abs().min() > 1e-6, "the question has to be one with an answer"
+        assert (found.delta.abs() <= TOL * change.abs()).all(), (found.delta / change).tolist()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    layers = nn.Linear(5, 6), ACTIVATIONS[name](), nn.Linear(6, 6), ACTIVATIONS[name](), nn.Linear(6, 3)
+    need_complete(settled(nn.Sequential(*layers)), normal(4, 5), normal(4, 5, seed=1), target=1)
+
+
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax", "Softmin", "LayerNorm", "Sigmoid"])
+def test_as_the_output(name: str) -> None:
+    model = settled(nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), ACTIVATIONS[name]()))
+    need_complete(model, normal(4, 5), normal(4, 5, seed=1), target=1)
+
+
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n != "extremes"])
+def test_functions(name: str) -> None:
+    need_complete(FUNCTIONS[name], normal(3, 4, 6), normal(3, 4, 6, seed=1))
+
+
+def test_extremes_of_one_row() -> None:  # x.max() looks at the whole batch, so a batch of one
+    need_complete(FUNCTIONS["extremes"], normal(1, 4, 6), normal(1, 4, 6, seed=1))
+
+
+@pytest.mark.parametrize("name", [n for n in SEQUENCES if "packed" not in n])
+def test_sequences(name: str) -> None:
+    need_complete(settled(SEQUENCES[name]()), normal(3, 4, 6), normal(3, 4, 6, seed=1))
+
+
+@pytest.mark.parametrize("name", ["packed LSTM", "packed GRU"])
+def test_packed_sequences(name: str) -> None:
+    model = settled(SEQUENCES[name]())
+    found = enodo.explain(model, normal(3, 4, 6), "deeplift", baseline=normal(3, 4, 6, seed=1))
+    assert found.delta.abs().max() <= TOL * (found.scores - found.baseline_scores).abs().min()
+    assert found.values[1, 2:].abs().max() == 0  # beyond the end of the second sequence
+
+
+@pytest.mark.parametrize("squeeze", [False, True])
+@pytest.mark.parametrize(
+    "question", [{}, {"wrt": "deep"}, {"of": "wide", "target": (1, 2, 2)}], ids=["inputs", "layer", "neuron"]
+)
+def test_residual_networks(squeeze: bool, question: dict[str, Any]) -> None:
+    x, x0 = normal(3, 2, 8, 8), normal(3, 2, 8, 8, seed=1)
+    if question.get("wrt"):  # the residual flows around the layer, so that the layer carries a part of the change
+        found = enodo.explain(settled(Residual(squeeze)), x, "deeplift", baseline=x0, target=1, **question)
+        assert torch.isfinite(found.tensor).all()
+        return
+    need_complete(settled(Residual(squeeze)), x, x0, **{"target": 1, **question})
+
+
+def test_several_targets_at_once() -> None:
+    model, x, x0 = settled(Residual(True)), normal(3, 2, 8, 8), normal(3, 2, 8, 8, seed=1)
+    found = enodo.explain(model, x, "deeplift", baseline=x0, target="all")
+    assert found.tensor.shape == (3, 3, 2, 8, 8)
+    assert (found.delta.abs() <= TOL * (found.scores - found.baseline_scores).abs()).all()
+
+
+def test_close_to_the_baseline_it_is_the_gradient() -> None:
+    model, x = settled(Residual(True)), normal(3, 2, 8, 8)
+    found = enodo.explain(model, x, "deeplift", baseline=x - 1e-9, target=1, multiply=False)
+    slope = enodo.explain(model, x, "gradient", target=1)
+    torch.testing.assert_close(found.tensor, slope.tensor, atol=1e-6, rtol=1e-5)
+
+
+def _spellings() -> dict[str, Callable[[Tensor], Tensor]]:
+    relu = nn.ReLU(inplace=True)
+    return {
+        "F.relu": nn.functional.relu,
+        "torch.relu": torch.relu,
+        "method": lambda t: t.relu(),
+        "in place": lambda t: t.relu_(),
+        "in place, answer ignored": lambda t: (t.relu_(), t)[1],
+        "argument inplace": lambda t: (nn.functional.relu(t, inplace=True), t)[1],
+        "module": relu,
+        "clamp": lambda t: t.clamp(min=0),
+        "clamp_": lambda t: (t.clamp_(0), t)[1],
+        "maximum": lambda t: torch.maximum(t, torch.zeros(())),
+        "where": lambda t: torch.where(t > 0, t, 0.0),
+        "masked_fill_": lambda t: (t.masked_fill_(t < 0, 0.0), t)[1],
+        "on a view": lambda t: (t[:, :3].relu_(), t[:, 3:].relu_(), t)[2],
+    }
+
+
+@pytest.mark.parametrize("name", _spellings())
+def test_one_function_in_every_spelling(name: str) -> None:
+    first, second = settled(nn.Linear(5, 6)), settled(nn.Linear(6, 6))
+    relu = _spellings()[name]
+
+    def model(act: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda x: act(second(act(first(x)))).sum(1)
+
+    x, x0 = normal(4, 5), normal(4, 5, seed=1)
+    ours, true = (enodo.explain(model(act), x, "deeplift", baseline=x0).tensor for act in (relu, torch.relu))
+    torch.testing.assert_close(ours, true, atol=1e-12, rtol=1e-12)

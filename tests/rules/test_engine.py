@@ -1,0 +1,192 @@
+"""The mode that puts rules in the place of gradients: what it sees, what it refuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import enodo
+from enodo.core.ledger import Ledger
+from enodo.core.rules import Rules
+from enodo.core.tables import PLAIN_TABLE, Op, Pull, Table, UnknownOperation
+from enodo.rules import GUIDED, RESCALE, audit
+from enodo.testing.models import normal, seeded
+
+
+def doubled(op: Op) -> Pull:
+    """A rule that is easy to recognise."""
+    return lambda gy: [2 * gy]
+
+
+def gradient(table: Table, model: Any, x: Tensor, **options: Any) -> Tensor:
+    x = x.clone().requires_grad_()
+    with Rules(table, **options):
+        y = model(x)
+    return torch.autograd.grad(y.sum(), x)[0]
+
+
+def test_tables_are_added_up_and_the_last_word_counts() -> None:
+    table = PLAIN_TABLE | {F.relu: doubled} | {"tanh": doubled} | {torch.relu: lambda op: lambda gy: [3 * gy]}
+    x = normal(2, 3)
+    assert torch.equal(gradient(table, F.relu, x), torch.full_like(x, 3))
+    assert torch.equal(gradient(table, torch.tanh, x), torch.full_like(x, 2))
+    assert torch.equal(gradient(table, torch.sin, x), x.cos())
+    assert "tanh" not in PLAIN_TABLE.entries
+
+
+def test_rules_of_ones_own_by_name_or_function() -> None:
+    x, x0 = normal(3, 4), normal(3, 4, seed=1)
+    for rules in ({torch.erfinv: doubled}, {"erfinv": doubled}, {Tensor.erfinv_: doubled}):
+        found = enodo.explain(
+            lambda t: (t.tanh() / 2).erfinv().sum(1), x, "deeplift", baseline=x0, rules=rules, multiply=False
+        )
+        tanh = enodo.explain(lambda t: t.tanh().sum(1), x, "deeplift", baseline=x0, multiply=False)
+        torch.testing.assert_close(found.tensor, tanh.tensor)  # half of twice
+
+
+def test_an_unknown_operation_is_named_with_its_place() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cumprod(x, 1)
+
+    model = nn.Sequential(nn.Linear(4, 4), Odd(), nn.Linear(4, 2)).double().eval()
+    with pytest.raises(UnknownOperation, match=r"'cumprod' at .*test_engine\.py:\d+, in module '1'.*rules={'cumprod'"):
+        enodo.explain(model, normal(2, 4), "deeplift", target=0)
+    with pytest.warns(UserWarning, match="its own gradient is taken"):
+        found = enodo.explain(model, normal(2, 4), "deeplift", target=0, on_unknown="warn")
+    assert found.delta.abs().max() > 1e-6  # which the result says
+    met: list[str] = []
+    enodo.explain(model, normal(2, 4), "deeplift", target=0, on_unknown=lambda name, spot: met.append(name))
+    assert met == ["cumprod"]
+    coverage = audit(model, normal(2, 4))
+    assert [name for name, _ in coverage.unknown] == ["cumprod"]
+    assert not coverage.complete
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x / 2
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0] / 2
+
+
+@torch.jit.script
+def scripted(x: Tensor) -> Tensor:
+    return torch.tanh(x) * 2
+
+
+HIDDEN = {
+    "function": lambda x: Halved.apply(x) * 1,
+    "function at the end": lambda x: Halved.apply(x.tanh()),
+    "script": lambda x: scripted(x * 1) + 1,
+    "script at the end": lambda x: scripted(x * 1),
+    "traced module": torch.jit.trace(nn.Sequential(nn.Linear(3, 3), nn.Tanh()).double(), normal(2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_code_that_cannot_be_seen_is_refused(name: str) -> None:
+    model: Any = HIDDEN[name] if "end" in name else lambda x: HIDDEN[name](x).sum(1)
+    for _ in range(3):  # TorchScript makes other graphs once it has seen its inputs
+        with pytest.raises(UnknownOperation, match="cannot see"):
+            enodo.explain(model, normal(2, 3), "deeplift", target=0 if "end" in name else None)
+
+
+def test_a_function_may_say_that_it_is_linear() -> None:
+    class Linear(Halved):
+        linear = True
+
+    found = enodo.explain(lambda x: Linear.apply(x).tanh().sum(1), normal(2, 3), "deeplift")
+    assert found.delta.abs().max() < 1e-12
+
+
+def test_other_paths_at_the_baseline_are_refused() -> None:
+    def branching(x: Tensor) -> Tensor:
+        return (x.tanh() if x.sum() > 0 else x.sigmoid()).sum(1)
+
+    with pytest.raises(enodo.BadArgument, match=r"'tanh'.*for the inputs, and 'sigmoid'"):
+        enodo.explain(branching, torch.ones(2, 3), "deeplift", baseline=-1)
+    with pytest.raises(UnknownOperation, match="indices that are other ones"):
+        enodo.explain(
+            lambda x: x[torch.arange(2), x.argmax(1)], torch.eye(3)[:2], "deeplift", baseline=torch.eye(3)[1:]
+        )
+    with pytest.raises(UnknownOperation, match="orders values"):
+        enodo.explain(lambda x: x.sort(1)[0][:, 0], torch.eye(3), "deeplift")
+
+
+def test_only_the_path_of_gradients_needs_rules() -> None:
+    def model(x: Tensor) -> Tensor:
+        order = x.detach().cumprod(1).argsort(1)
+        with torch.no_grad():
+            scale = x.cumprod(1).exp()
+        return (x.tanh() * (scale > 1) + order).sum(1)
+
+    x = normal(2, 3).abs()
+    assert torch.isfinite(enodo.explain(model, x, "deeplift", baseline=x / 2).tensor).all()
+
+
+def test_a_table_that_compares_wants_a_baseline() -> None:
+    with pytest.raises(enodo.BadArgument, match="ledger"):
+        Rules(RESCALE)
+    with pytest.raises(enodo.BadArgument, match="on_unknown"):
+        Rules(GUIDED, on_unknown="ignore")
+
+
+def test_what_is_written_down_survives_in_place_code() -> None:
+    ledger, x = Ledger(), normal(2, 4).requires_grad_()
+    with Rules(RESCALE, record=ledger):
+        a = torch.tanh(x * 1)
+        kept = a.detach().clone()
+        b = torch.sigmoid(a)
+        a[:, :2] = 7.0
+        b.mul_(a).zero_()
+    assert [entry.name for entry in ledger.entries] == ["tanh", "sigmoid", "mul"]
+    torch.testing.assert_close(ledger.entries[0].y, kept)
+    torch.testing.assert_close(ledger.entries[1].xs[0], kept)
+    torch.testing.assert_close(ledger.entries[1].y, kept.sigmoid())
+
+
+def test_an_audit_says_what_is_done_where() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.GELU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.body(x)
+            return (h * torch.sigmoid(h)).sum(1)
+
+    rows = {row["operation"]: row for row in audit(seeded(Net()), normal(2, 4)).rows()}
+    kinds = {name: row["kind"] for name, row in rows.items()}
+    assert kinds == {
+        "linear": "linear", "layer_norm": "decomposed", "gelu": "ruled", "sigmoid": "ruled", "mul": "ruled",
+        "sum": "linear",
+    }  # fmt: skip
+    assert rows["gelu"]["module"] == "body.2"
+    assert rows["mul"]["module"] == ""
+    assert rows["mul"]["file"].endswith("test_engine.py")
+    assert "body.1" in str(audit(seeded(Net()), normal(2, 4)))
+    assert audit(seeded(Net()), normal(2, 4), rules=GUIDED).complete
+
+
+def test_in_bfloat16_the_norms_are_computed_in_float32() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2)).double().eval()
+    x, x0 = normal(3, 8), normal(3, 8, seed=1)
+    true = enodo.explain(model, x, "deeplift", baseline=x0, target=0).tensor
+    half = enodo.explain(model.bfloat16(), x.bfloat16(), "deeplift", baseline=x0.bfloat16(), target=0).tensor
+    assert half.dtype == torch.bfloat16
+    assert (half.double() - true).abs().max() < 0.05 * true.abs().max()
+
+
+def test_nothing_is_warned_about_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        enodo.explain(lambda x: F.softmax(x, -1).log().sum(1), normal(2, 3), "deeplift")

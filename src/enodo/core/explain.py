@@ -18,7 +18,7 @@ from .errors import BadType, NotFinite, TrainModeWarning, describe, refuse
 from .given import baseline_like, count_rows, tensors
 from .log import Log
 from .places import Where
-from .points import INPUT, OUTPUT, Point, locate
+from .points import INPUT, OUTPUT, Point, locate, part_of
 from .question import Question
 from .registry import Card, card_of, check_options, with_options
 from .result import Attribution, provenance
@@ -171,7 +171,7 @@ def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool =
         if point.side in ("input", "embedding") and gradient:
             found = [
                 (*point.path, *path)
-                for path, t in trees.leaves(trees.get(inputs, point.path))
+                for path, t in trees.leaves(part_of(inputs, point))
                 if isinstance(t, Tensor) and not is_continuous(t) and t.dtype != torch.bool and t.ndim
             ]
             ids += [path for path in found if path not in ids]

@@ -18,6 +18,7 @@ Nested outputs: the `logits` entry, or the only floating-point tensor; a callabl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -169,9 +170,14 @@ def _index(target: Any, rows: int) -> Any:
 
 
 def _is_int(value: Any) -> bool:
-    return not isinstance(value, bool) and (
-        isinstance(value, int) or (hasattr(value, "__index__") and not isinstance(value, Tensor))
-    )
+    """Whether a value is one whole number; arrays have `__index__` too, and refuse it unless they hold a single one."""
+    if isinstance(value, (bool, Tensor)):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:

@@ -33,7 +33,6 @@ EPILOG = (
 
 app = typer.Typer(
     name="enodo",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -64,7 +63,7 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors are told in one sentence on standard error."""
-    arguments, debug = _without_debug(list(arguments))
+    arguments, debug = _without_debug(list(arguments) or ["--help"])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with warnings.catch_warnings():
@@ -78,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback
         code, sentence = _told(error)
         _say(sentence if debug or code != FAILED else f"{sentence} Run it again with --debug to see where.")
         if debug:
@@ -92,7 +91,7 @@ def _told(error: BaseException) -> tuple[int, str]:
         return USAGE, f"{error.format_message()} (see: enodo --help)"  # type: ignore[attr-defined]
     if isinstance(error, EnodoError):
         return BAD_INPUT, " ".join(str(error).split())
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    if isinstance(error, (KeyboardInterrupt, SystemExit, typer.Abort)):  # typer turns Ctrl-C into an exit
         return INTERRUPTED, "interrupted"
     return FAILED, f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}."
 

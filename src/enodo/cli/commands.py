@@ -73,11 +73,13 @@ def run(arguments: Sequence[str]) -> int:
                 warnings.filterwarnings("ignore", category=FutureWarning)
             code = app(arguments, standalone_mode=False, prog_name="enodo")
             sys.stdout.flush()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made an exit code of it already
         return code if isinstance(code, int) else DONE
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback
         code, sentence = _told(error)
         _say(sentence if debug or code != FAILED else f"{sentence} Run it again with --debug to see where.")
         if debug:
@@ -91,7 +93,7 @@ def _told(error: BaseException) -> tuple[int, str]:
         return USAGE, f"{error.format_message()} (see: enodo --help)"  # type: ignore[attr-defined]
     if isinstance(error, EnodoError):
         return BAD_INPUT, " ".join(str(error).split())
-    if isinstance(error, (KeyboardInterrupt, SystemExit, typer.Abort)):  # typer turns Ctrl-C into an exit
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED, "interrupted"
     return FAILED, f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}."
 

@@ -146,6 +146,18 @@ def test_an_unfinished_sum_is_a_warning() -> None:
     assert "less than 0.01%" in exact
 
 
+def test_strength_without_sign_is_read_differently() -> None:
+    sample, answers = Sample("image", "x", photo=PHOTO), [Answer("x", 1.0, 1.0, True)]
+    strong = Entry(result(np.ones((1, 3, 56, 56)), method="vargrad"), "VarGrad")
+    text = report(Page(sample, "It", answers, [strong]))
+    assert "0 weak" in text
+    assert "red area" not in text
+    assert "Why: what mattered" in text
+    both = report(Page(sample, "It", answers, [strong, Entry(result(np.ones((1, 3, 56, 56))), "IG")]))
+    assert "A red area raised" in both
+    assert "not which way" in both
+
+
 def test_sampling_noise_is_told() -> None:
     told = noise(result([[2.0, -4.0]], stderr=torch.tensor([[0.1, 0.3]])))
     assert told == "Drawn by chance: a typical value is 3, with a standard error of 0.2."

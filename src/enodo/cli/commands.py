@@ -19,6 +19,7 @@ from enodo.cli.explain import explain
 from enodo.cli.inspect import inspect
 from enodo.cli.listing import methods, models
 from enodo.core.errors import EnodoError
+from enodo.io.packages import MissingPackage
 from enodo.version import __version__
 
 DONE, BAD_INPUT, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 70, 130
@@ -91,6 +92,10 @@ def _told(error: BaseException) -> tuple[int, str]:
     """(exit code, sentence) for an error."""
     if isinstance(error, ClickException):
         return USAGE, f"{error.format_message()} (see: enodo --help)"  # type: ignore[attr-defined]
+    if isinstance(error, MissingPackage):
+        return USAGE, str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return USAGE, f"this needs the package {error.name}; write: pip install 'enodo[all]'."
     if isinstance(error, EnodoError):
         return BAD_INPUT, " ".join(str(error).split())
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):

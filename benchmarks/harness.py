@@ -171,7 +171,5 @@ def machine() -> str:
     import torch
 
     threads = torch.get_num_threads()
-    return (
-        f"{os.cpu_count()} cores, CPU, {threads} thread{'s' if threads > 1 else ''}, torch {torch.__version__.split('+')[0]}, "
-        f"Captum {version('captum')}"
-    )
+    cores = f"{os.cpu_count()} cores, CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{cores}, torch {torch.__version__.split('+')[0]}, Captum {version('captum')}"

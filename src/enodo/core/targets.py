@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from . import tree as trees
-from .errors import BadType, describe, refuse
+from .errors import BadArgument, BadType, describe, refuse
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Selector:
 
     def __call__(self, output: Any, tiles: int = 1) -> Tensor:
         """The scores of an output whose rows are the question's, repeated `tiles` times."""
-        score = self.pick(output, tiles)
         rows = self.rows * tiles
+        try:
+            score = self.pick(output, tiles)
+        except BadArgument:
+            if tiles > 1:  # say the same of as many rows as the user gave
+                self.pick(trees.map_tree(lambda t: t[: self.rows] if _has_rows(t, rows) else t, output), 1)
+            raise
         if score.ndim == 1 and len(score) == rows:
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
@@ -67,6 +72,10 @@ class Selector:
                 f"one score for each of {rows} rows",
             )
         return score if self.many or score.numel() != rows else score.reshape(rows)
+
+
+def _has_rows(t: Any, rows: int) -> bool:
+    return isinstance(t, Tensor) and t.ndim > 0 and len(t) == rows
 
 
 def tensor_of(output: Any) -> Tensor:

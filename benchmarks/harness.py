@@ -23,14 +23,14 @@ COLUMNS = (
 )  # fmt: skip
 HEADER = """# Benchmarks
 
-`make bench` measures this table: 2 cores, CPU, no GPU, {versions}. The sides take turns in one process and each ratio
-is the median over the rounds, so what else the machine does falls on all alike. Small models run on one thread, whose
-processor seconds are given: waiting for a second core would be all that is seen of them. "Captum" is called as its
-users call it, with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large as ours, the
-same nodes, no library. Memory is the peak above the model's own, of one call in a fresh process (`meter.py` says how
-it is taken); in brackets, the tensors alone by torch's account. Difference is the relative L2 distance between our
-numbers and Captum's, and after the bar what separates ours and Captum's from the truth, computed in float64. Bold is
-a promise not kept.
+`make bench` measures this table; this one: {machine}. The sides take turns in one process and each ratio is the
+median over the rounds, so what else the machine does falls on all alike. What runs on one thread, as small models
+always do (waiting for a second core would be all that is seen of them), is given in processor seconds. "Captum" is
+called as its users call it, with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large
+as ours, the same nodes, no library. Memory is the peak above the model's own, of one call in a fresh process
+(`meter.py` says how it is taken); in brackets, the tensors alone by torch's account. Difference is the relative L2
+distance between our numbers and Captum's, and after the bar what separates ours and Captum's from the truth, computed
+in float64. Bold is a promise not kept.
 
 """
 
@@ -55,7 +55,7 @@ def main() -> None:
         [(lambda c=case: accuracy.line(c, child(c, "error"))) for key, case in ERRORS.items() if key in chosen],
     )
     if not given.words:
-        RESULTS.write_text("\n".join([HEADER.format(versions=versions()), *works, accuracy.TITLE, *errors, ""]))
+        RESULTS.write_text("\n".join([HEADER.format(machine=machine()), *works, accuracy.TITLE, *errors, ""]))
         print(f"written: {RESULTS.name}")
 
 
@@ -164,7 +164,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1e3:.2f} ms"
 
 
-def versions() -> str:
+def machine() -> str:
+    """Where the figures were measured."""
     from importlib.metadata import version
 
-    return f"torch {version('torch').split('+')[0]}, Captum {version('captum')}"
+    import torch
+
+    threads = torch.get_num_threads()
+    cores = f"{os.cpu_count()} cores, CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{cores}, torch {torch.__version__.split('+')[0]}, Captum {version('captum')}"

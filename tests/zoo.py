@@ -227,7 +227,11 @@ ZOO: dict[str, Callable[[], Case]] = {
         "dataclass out", Returning(lambda y: Scored(y, "label")), x4(), layers=("inner:in['h']",), neuron=2
     ),
     "callable target": lambda: _case(
-        "callable target", Returning(lambda y: [y, y * y]), x4(), lambda out: out[1][:, 0] - out[0][:, 2], layers=("first",)
+        "callable target",
+        Returning(lambda y: [y, y * y]),
+        x4(),
+        lambda out: out[1][:, 0] - out[0][:, 2],
+        layers=("first",),
     ),
     "dense": lambda: _case("dense", Dense(), normal(3, 2, 4, 4), (1, 2, 3), layers=("conv",), neuron=(0, 1, 1)),
     "dense box": lambda: _case("dense box", Dense(), normal(3, 2, 4, 4), (2, slice(0, 2), slice(1, 3))),

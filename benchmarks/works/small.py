@@ -202,12 +202,17 @@ def layer_conductance() -> Work:
         model = cnn()
         return lambda: list(enodo.explain(model, x, "conductance", wrt=list(LAYERS), target=3).values)
 
+    def floor() -> Call:
+        model, (alphas, _) = frozen(cnn()), gauss(51)
+        return lambda: bare_conductance(model, x, alphas)
+
     about = "layer conductance, 50 steps, 4 layers of a small CNN"
-    return Work("layer_conductance", about, {"enodo": ours, "captum": captum}, faster=3.0, exact=exact, threads=1)
+    sides = {"enodo": ours, "captum": captum, "floor": floor}
+    return Work("layer_conductance", about, sides, faster=3.0, exact=exact, threads=1)
 
 
 def ten_targets(paths: bool) -> Work:
-    build, x = (mlp, rows(1, 32)) if paths else (cnn, rows(8, 3, 32, 32))
+    build, x = (mlp, rows(1, 32)) if paths else (cnn, rows(1, 3, 32, 32))
 
     def captum() -> Call:
         from captum.attr import IntegratedGradients, Saliency
@@ -223,9 +228,22 @@ def ten_targets(paths: bool) -> Work:
         model, method = build(), "integrated_gradients" if paths else "gradient"
         return lambda: enodo.explain(model, x, method, target="all").values
 
+    def floor() -> Call:
+        model, (alphas, weights) = frozen(build()), gauss(50)
+        points = x * alphas[:, None] if paths else x
+        eye = torch.eye(10)[:, None].expand(10, len(points), 10)
+
+        def call() -> Tensor:
+            z = points.detach().requires_grad_()
+            (gradients,) = torch.autograd.grad(model(z), z, eye, is_grads_batched=True)
+            return (gradients * weights[:, None]).sum(1, keepdim=True) * x if paths else gradients
+
+        return call
+
     name = "targets_integrated_gradients" if paths else "targets_saliency"
-    about = "10 targets, " + ("integrated gradients, 50 steps, small MLP" if paths else "saliency, small CNN, 8 rows")
-    return Work(name, about, {"enodo": ours, "captum": captum}, faster=8.0 if paths else 1.6, threads=1)
+    about = "10 targets, " + ("integrated gradients, 50 steps, small MLP" if paths else "saliency, small CNN")
+    sides = {"enodo": ours, "captum": captum, "floor": floor}
+    return Work(name, about, sides, faster=8.0 if paths else 1.6, threads=1)
 
 
 WORKS = [

@@ -100,6 +100,25 @@ def test_a_part_of_a_layers_value() -> None:
     torch.testing.assert_close(second, both[1])
 
 
+def test_the_convergence_delta_of_a_mapping(named: tuple[Named, dict[str, Tensor]]) -> None:
+    model, inputs = named
+    explainer = ours.IntegratedGradients(model)
+    found, delta = explainer.attribute(inputs, {"x": 0.5, "y": 0}, target=1, n_steps=5, return_convergence_delta=True)
+    torch.testing.assert_close(explainer.compute_convergence_delta(found, {"x": 0.5, "y": 0}, inputs, target=1), delta)
+    halves = {name: value / 2 for name, value in inputs.items()}
+    gap = explainer.compute_convergence_delta(found, halves, inputs, target=1)
+    expected = delta + model(**halves)["logits"][:, 1] - model.inner(torch.full((2, 3), 0.5), torch.zeros(2, 2))[:, 1]
+    torch.testing.assert_close(gap, expected.detach())
+
+
+def test_the_convergence_delta_of_what_was_predicted_at_the_inputs() -> None:
+    case = CASES["mlp"]()
+    explainer = ours.IntegratedGradients(case.model)
+    found, delta = explainer.attribute(case.inputs, case.baselines, "predicted", return_convergence_delta=True)
+    again = explainer.compute_convergence_delta(found, case.baselines, case.inputs, "predicted")
+    torch.testing.assert_close(again, delta, rtol=1e-4, atol=1e-6)
+
+
 def test_lists_of_numbers_are_inputs() -> None:
     found = ours.IntegratedGradients(lambda x: x.square().sum(1)).attribute([[1.0, 2.0], [3.0, 4.0]])
     torch.testing.assert_close(found, torch.tensor([[1.0, 4.0], [9.0, 16.0]]))

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from enodo.cli.commands import BAD_INPUT, DONE, FAILED, INTERRUPTED, USAGE, run
 
 from .test_explain import FILE
+
+SLOW = """
+import time, torch
+class Slow(torch.nn.Module):
+    def forward(self, x):
+        print("running", flush=True)
+        time.sleep(100)
+def model(): return Slow()
+"""
 
 TABLE = ["explain", "--model", "breast-cancer"]
 
@@ -97,15 +111,37 @@ def test_an_error_of_the_model_is_told_and_traced_on_request(here, capsys) -> No
         assert "Traceback" in capsys.readouterr().err
 
 
-def test_the_interrupt_is_code_130(here, capsys, monkeypatch) -> None:
-    from enodo.cli import commands
+def test_ctrl_c_ends_with_130_and_a_word(here) -> None:
+    (here / "slow.py").write_text(SLOW)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    start = [
+        sys.executable,
+        "-c",
+        "from enodo.cli import main; main()",
+        "explain",
+        "x.json",
+        "--model",
+        "slow.py:model",
+    ]
+    with subprocess.Popen(
+        start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=here
+    ) as process:
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert err == "enodo: interrupted\n"
+    assert out == ""
 
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "app", interrupted)
-    assert run(["models"]) == INTERRUPTED
-    assert "interrupted" in capsys.readouterr().err
+def test_a_missing_package_is_named(here, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["explain", "--model", "wage"]) == USAGE
+    assert "pip install 'enodo[demo]'" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(["explain", "chelsea", "--method", "vargrad", "--samples", "2", "--out", "r.html"]) == USAGE
+    assert "matplotlib" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_written_are_told(here, capsys) -> None:

@@ -99,6 +99,17 @@ def test_targets_baselines_and_options(capsys) -> None:
     assert (chosen["options"]["quadrature"], chosen["options"]["steps"], chosen["rows"]) == ("riemann_left", 7, 9)
 
 
+def test_an_option_goes_to_the_methods_that_have_it(capsys) -> None:
+    row = ["explain", "--model", "breast-cancer", "--method", "integrated_gradients", "--method", "vargrad"]
+    plain = enodo_json(capsys, *row, "--steps", "9", "--samples", "3")["explanations"]
+    assert [e["options"].get("steps") for e in plain] == [9, None]
+    assert [e["options"].get("samples") for e in plain] == [None, 3]
+    inner = enodo_json(capsys, *row, "--steps", "9", "--option", "inner=integrated_gradients")["explanations"]
+    assert [e["options"]["steps"] for e in inner] == [9, 9]
+    assert [e["baseline"] is None for e in plain] == [False, True]
+    assert [e["baseline"] is None for e in inner] == [False, False]
+
+
 def test_categories_are_one_feature_and_wages_have_a_unit(capsys) -> None:
     told = enodo_json(capsys, "explain", "--model", "wage", "--row", "3", "--method", "input_x_gradient")
     features = told["explanations"][0]["features"]

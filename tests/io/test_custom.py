@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import enodo
 from enodo.core.errors import BadArgument, EnodoError
 from enodo.io import load_subject
 from enodo.io.packages import MissingPackage, need
@@ -133,3 +134,6 @@ def test_a_saved_text_classifier(tmp_path) -> None:
     assert list(subject.classes) == ["sport", "news", "art"]
     example = subject.read("A goal in the last minute!", None)
     assert example.put_to(subject.model)["logits"].shape == (1, 3)
+    answer = enodo.explain(subject.model, example.inputs, kwargs=example.kwargs, target=subject.class_index("art"))
+    assert answer.shape == example.inputs.shape
+    assert abs(float(answer.delta)) < 1e-3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import enodo
@@ -15,7 +15,7 @@ from tests.zoo_text import TEXTS
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
 FEW = {"steps": 6, "samples": 3}
 METHODS = sorted(enodo.methods())
-WITH_LAYERS = [name for name, make in ZOO.items() if name != "function" and name not in ("dense box", "dense mask")]
+NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")
 
 
 def few(method: str) -> dict[str, Any]:
@@ -40,8 +40,7 @@ def trial(method: str, case: str | Case, wrt: Any = INPUT, of: Any = OUTPUT, **o
 def places(method: str, case: Case) -> Iterator[tuple[Any, Any]]:
     """Every (wrt, of) that makes sense for a method at a case: inputs, layers, several layers x output, a neuron."""
     if method == "neuron_conductance":
-        if case.layers and case.layers[0] != "layer":
-            yield INPUT, OUTPUT
+        yield INPUT, OUTPUT
         return
     yield INPUT, OUTPUT
     for layer in case.layers:
@@ -55,7 +54,21 @@ def places(method: str, case: Case) -> Iterator[tuple[Any, Any]]:
         yield INPUT, layer
 
 
-def every(methods: list[str] = METHODS, cases: Any = tuple(CASES)) -> list[tuple[str, str]]:
+def every(methods: Sequence[str] = METHODS, cases: Sequence[str] = tuple(CASES)) -> list[tuple[str, str]]:
     """(method, case) for each that makes sense; neurons need a layer."""
-    layered = {name for name in cases if name not in ("function", "dense box", "dense mask", "in place on the inputs")}
-    return [(m, c) for m in methods for c in cases if m != "neuron_conductance" or c in layered]
+    return [(m, c) for m in methods for c in cases if m != "neuron_conductance" or c not in NO_LAYERS]
+
+
+def rotated(share: int) -> list[tuple[str, str, int]]:
+    """(method, case, number of the place) for every `share`-th of `every()`, in turn, so that all of each are met."""
+    asked = []
+    for number, (method, name) in enumerate(every()):
+        if (number + METHODS.index(method)) % share == 0:
+            asked.append((method, name, number // share))
+    return asked
+
+
+def one_place(method: str, case: Case, number: int) -> tuple[Any, Any]:
+    """One of the `places`, chosen by number."""
+    found = list(places(method, case))
+    return found[number % len(found)]

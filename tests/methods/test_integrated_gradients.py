@@ -35,7 +35,7 @@ def test_a_linear_model_is_exact_under_every_rule(rule, steps):
 
 
 @given(numbers, numbers)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_square_needs_one_gauss_node(x, x0):
     """integral of 2 (x0 + alpha (x - x0)) dalpha, times x - x0, is x^2 - x0^2."""
     got = tensor(lambda x: x[:, 0] ** 2, torch.tensor([[x]], dtype=torch.float64), IG, baseline=x0, steps=1)
@@ -158,7 +158,7 @@ class TestAxioms:
         assert got[0] != got[2]
 
     @given(numbers, numbers)
-    @settings(deadline=None, max_examples=10)
+    @settings(max_examples=10)
     def test_linearity(self, a, b):
         """The explanation of a f + b g is a times that of f plus b times that of g."""
         f, g, x = Mlp(3, seed=1), Mlp(3, seed=2), uniform(4, 3)

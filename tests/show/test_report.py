@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
 from enodo.show.html import Answer, Entry, Page, report
 from enodo.show.markup import EMPTY, Markup, el, join
@@ -145,6 +146,18 @@ def test_an_unfinished_sum_is_a_warning() -> None:
     assert "less than 0.01%" in exact
 
 
+def test_strength_without_sign_is_read_differently() -> None:
+    sample, answers = Sample("image", "x", photo=PHOTO), [Answer("x", 1.0, 1.0, True)]
+    strong = Entry(result(np.ones((1, 3, 56, 56)), method="vargrad"), "VarGrad")
+    text = report(Page(sample, "It", answers, [strong]))
+    assert "0 weak" in text
+    assert "red area" not in text
+    assert "Why: what mattered" in text
+    both = report(Page(sample, "It", answers, [strong, Entry(result(np.ones((1, 3, 56, 56))), "IG")]))
+    assert "A red area raised" in both
+    assert "not which way" in both
+
+
 def test_sampling_noise_is_told() -> None:
     told = noise(result([[2.0, -4.0]], stderr=torch.tensor([[0.1, 0.3]])))
     assert told == "Drawn by chance: a typical value is 3, with a standard error of 0.2."
@@ -172,12 +185,35 @@ def test_elements_escape_all_but_markup() -> None:
     assert join(3, "<") == "3&lt;"
 
 
-def test_an_attribution_shows_itself_in_a_notebook() -> None:
-    text = result([[1.0, -2.0]], feature_names=[EVIL, "b"])._repr_html_()
+def test_an_attribution_is_a_page() -> None:
+    text = result([[1.0, -2.0]], feature_names=[EVIL, "b"]).to_html()
     parsed = Checked(text)
     assert EVIL not in text
     assert any(EVIL in part for part in parsed.text)
     assert "Integrated gradients" in text
+
+
+def test_a_notebook_shows_it_in_a_frame_of_its_own() -> None:
+    text = result([[1.0, -2.0]], feature_names=[EVIL, "b"])._repr_html_()
+    ((tag, attrs),) = Checked(text).tags
+    assert tag == "iframe"
+    assert attrs["sandbox"] == ""
+    assert attrs["srcdoc"] == result([[1.0, -2.0]], feature_names=[EVIL, "b"]).to_html()
+    assert Attribution((torch.ones(1, 2), torch.ones(1, 2)))._repr_html_() is None
+
+
+def test_one_of_several_targets_is_shown() -> None:
+    both = result(
+        [[[1.0, 2.0]], [[3.0, 4.0]]],
+        scores=torch.tensor([[3.0], [5.0]]),
+        baseline_scores=torch.tensor([[0.0], [1.0]]),
+        delta=torch.zeros(2, 1),
+    )
+    assert [patch.get_width() for patch in both.plot(target=1).axes[0].patches] == [3.0, 4.0]
+    assert "is 5 here and 1 for" in both.to_html(target=1)
+    assert "is 3 here and 0 for" in both.to_html()
+    with pytest.raises(BadArgument, match="2 targets"):
+        both.plot(target=2)
 
 
 def test_three_methods_on_a_photo_stay_small() -> None:

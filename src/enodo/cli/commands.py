@@ -19,6 +19,7 @@ from enodo.cli.explain import explain
 from enodo.cli.inspect import inspect
 from enodo.cli.listing import methods, models
 from enodo.core.errors import EnodoError
+from enodo.io.packages import MissingPackage
 from enodo.version import __version__
 
 DONE, BAD_INPUT, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 70, 130
@@ -33,7 +34,6 @@ EPILOG = (
 
 app = typer.Typer(
     name="enodo",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -64,7 +64,7 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors are told in one sentence on standard error."""
-    arguments, debug = _without_debug(list(arguments))
+    arguments, debug = _without_debug(list(arguments) or ["--help"])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with warnings.catch_warnings():
@@ -74,6 +74,8 @@ def run(arguments: Sequence[str]) -> int:
                 warnings.filterwarnings("ignore", category=FutureWarning)
             code = app(arguments, standalone_mode=False, prog_name="enodo")
             sys.stdout.flush()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made an exit code of it already
         return code if isinstance(code, int) else DONE
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,6 +92,10 @@ def _told(error: BaseException) -> tuple[int, str]:
     """(exit code, sentence) for an error."""
     if isinstance(error, ClickException):
         return USAGE, f"{error.format_message()} (see: enodo --help)"  # type: ignore[attr-defined]
+    if isinstance(error, MissingPackage):
+        return USAGE, str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return USAGE, f"this needs the package {error.name}; write: pip install 'enodo[all]'."
     if isinstance(error, EnodoError):
         return BAD_INPUT, " ".join(str(error).split())
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):

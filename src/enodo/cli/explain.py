@@ -20,7 +20,7 @@ from enodo.io import load_subject
 from enodo.show.html import Entry
 
 SOURCES = "An image file, a sentence in quotes, or a .txt, .csv, .npy or .json file. Left out: the model's own data."
-Text = Annotated[str | None, typer.Argument(metavar="[INPUT]", show_default=False, help=SOURCES)]
+Text = Annotated[str | None, typer.Argument(metavar="INPUT", show_default=False, help=SOURCES)]
 
 
 def explain(
@@ -28,24 +28,35 @@ def explain(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="A name (enodo models), package.module:factory, file.py:factory or a folder."
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A name (enodo models), package.module:factory, file.py:factory or a folder.",
         ),
     ] = "efficientnet-lite0",
     method: Annotated[
-        list[str] | None, typer.Option("--method", help="A name (enodo methods); may be given several times.")
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="A name (enodo methods); may be given several times."),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="predicted, an index, an index tuple like 3,1,2, or a class name.")
+        str, typer.Option(metavar="CLASS", help="predicted, an index, an index tuple like 3,1,2, or a class name.")
     ] = "predicted",
     baseline: Annotated[
-        str | None, typer.Option(help="What to compare with: a name the model knows, a number, another image, row:N.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What to compare with: a name the model knows, a number, another image, row:N."
+        ),
     ] = None,
     wrt: Annotated[
         list[str] | None,
-        typer.Option("--wrt", help="Where parts are looked for: input (default), embedding or a layer; repeatable."),
+        typer.Option(
+            "--wrt",
+            metavar="PLACE",
+            help="Where parts are looked for: input (default), embedding or a layer; repeatable.",
+        ),
     ] = None,
     of: Annotated[
-        str, typer.Option(help="What is explained: output, or a layer, whose unit is the target.")
+        str, typer.Option(metavar="PLACE", help="What is explained: output, or a layer, whose unit is the target.")
     ] = "output",
     row: Annotated[
         int | None, typer.Option(help="Row of the file or of the model's own data, from 0.", show_default=False)
@@ -60,13 +71,17 @@ def explain(
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="Any other option of the method; repeatable."),
     ] = None,
-    batch_size: Annotated[str, typer.Option(help="The most rows in one pass through the model, or auto.")] = "auto",
+    batch_size: Annotated[
+        str, typer.Option(metavar="ROWS", help="The most rows in one pass through the model, or auto.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of methods that draw samples.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, mps ...")] = "cpu",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     out: Annotated[
         list[Path] | None,
-        typer.Option("--out", help="Write .html (report), .png or .svg, .json or .safetensors; repeatable."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write .html (report), .png or .svg, .json or .safetensors; repeatable."
+        ),
     ] = None,
     progress: Annotated[
         bool | None, typer.Option("--progress/--no-progress", help="Default: on where a person watches.")

@@ -21,9 +21,9 @@ from enodo.io import Example, Subject, load_subject
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="As --model of enodo explain.", show_default=False)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As --model of enodo explain.", show_default=False)],
     source: Annotated[
-        str | None, typer.Argument(metavar="[INPUT]", show_default=False, help="What to run it on.")
+        str | None, typer.Argument(metavar="INPUT", show_default=False, help="What to run it on.")
     ] = None,
     row: Annotated[
         int | None, typer.Option(help="Row of the file or of the model's own data.", show_default=False)

@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(metavar="[METHOD]", show_default=False, help="Tell all about one.")
+        str | None, typer.Argument(metavar="METHOD", show_default=False, help="Tell all about one.")
     ] = None,
     json: AsJson = False,
 ) -> None:

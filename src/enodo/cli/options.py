@@ -23,20 +23,32 @@ def method_options(cards: Sequence[Card], pairs: Sequence[str], named: Mapping[s
         if not equals or not key.strip():
             refuse("--option", repr(pair), "KEY=VALUE", "Write for example --option steps=100.")
         given[key.strip().replace("-", "_")] = literal(value)
-    known = {name for card in cards for name in card.options}
+    known = {card.name: accepted(card, given) for card in cards}
+    everything = sorted(set().union(*known.values()))
     for name, value in given.items():
-        if name not in known and not any(card.open for card in cards):
+        if name not in everything:
             spelling = f"--{name}" if name in named else f"--option {name}"
-            names = ", ".join(card.name for card in cards)
-            hint = nearest(name, sorted(known)) if known else "It has no options."
-            refuse(spelling, repr(value), f"an option of {names}", hint)
-    return [{name: v for name, v in given.items() if name in card.options or card.open} for card in cards]
+            hint = nearest(name, everything) if everything else "It has no options."
+            refuse(spelling, repr(value), f"an option of {', '.join(known)}", hint)
+    return [{name: value for name, value in given.items() if name in known[card.name]} for card in cards]
+
+
+def accepted(card: Card, given: Mapping[str, Any]) -> set[str]:
+    """The names of the options that a method takes, with those of the method inside it."""
+    inner = inner_of(card, given)
+    return set(card.options) | (set() if inner is card else accepted(inner, {}))
+
+
+def inner_of(card: Card, given: Mapping[str, Any]) -> Card:
+    """The Card of the method inside a wrapper, or the method's own."""
+    if "inner" not in card.options:
+        return card
+    return card_of(given.get("inner", card.options["inner"].default))
 
 
 def takes_baseline(card: Card, options: Mapping[str, Any]) -> bool:
     """Whether a method compares with a baseline: its own need, or that of the method inside it."""
-    inner = options.get("inner", card.options["inner"].default if "inner" in card.options else card.name)
-    return bool(card_of(inner).needs & {"baseline", "background"})
+    return bool(inner_of(card, options).needs & {"baseline", "background"})
 
 
 def literal(text: str) -> Any:

@@ -21,7 +21,7 @@ def write(run: Run, files: Sequence[Path], json: bool) -> list[Path]:
     if json:
         sys.stdout.write(_dump(run) + "\n")
     else:
-        print_run(run)
+        print_run(run, hint=not files)
     return written
 
 

@@ -17,8 +17,8 @@ from enodo.show.words import balance, is_signed, noise, settled, unit_of
 SHOWN, WIDTH, SIDE = 12, 24, 32
 
 
-def print_run(run: Run) -> None:
-    """Print the run to standard output."""
+def print_run(run: Run, hint: bool = True) -> None:
+    """Print the run to standard output, with a `hint` on how to get pictures."""
     console = output()
     sample, subject = run.example.sample, run.subject
     console.print(f"{subject.title or subject.name}: {sample.title}", style="bold", markup=False)
@@ -42,6 +42,8 @@ def print_run(run: Run) -> None:
             _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
         else:
             _map(console, view, is_signed(a, view.values))
+            if hint:
+                console.print("for a picture: --out report.html", style="dim")
         for note in (balance(a, short(name), entry.baseline, subject.unit), settled(a), noise(a), *a.notes):
             if note:
                 console.print(note, style="dim", markup=False)
@@ -123,4 +125,3 @@ def _map(console: Console, view: Map, signed: bool) -> None:
         across, down = ("left", "middle", "right")[x], ("top", "middle", "bottom")[y]
         where = "centre" if (x, y) == (1, 1) else f"{down} {across}"
         console.print(f"strongest ninth of the picture: {where} ({number(float(places[y, x]))})")
-    console.print("for a picture: --out report.html", style="dim")

@@ -12,7 +12,7 @@ import os
 
 import torch
 
-from .errors import BadType, refuse
+from .errors import BadType, describe, refuse
 
 WORKING_SET = 48 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
@@ -36,7 +36,7 @@ class Budget:
         self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
         if self.fixed:
             if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-                refuse("batch_size", batch_size, 'a positive int or "auto"', kind=BadType)
+                refuse("batch_size", describe(batch_size), 'a positive int or "auto"', kind=BadType)
             if batch_size < 1:
                 refuse("batch_size", batch_size, 'a positive int or "auto"')
             self.limit = batch_size

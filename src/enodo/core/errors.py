@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
@@ -50,6 +51,15 @@ def refuse(
 ) -> NoReturn:
     """Raise `kind`, with `given` described for a reader (`describe`) unless it is a sentence already."""
     raise kind(argument, given if isinstance(given, str) else describe(given), expected, instead)
+
+
+@contextmanager
+def about(argument: str) -> Iterator[None]:
+    """Whatever is refused inside was given as `argument`."""
+    try:
+        yield
+    except BadArgument as error:
+        raise type(error)(argument, error.given, error.expected, error.instead) from None
 
 
 def describe(value: Any) -> str:

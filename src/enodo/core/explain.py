@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +13,15 @@ from torch import Tensor, nn
 from . import targets
 from . import tree as trees
 from .budget import Budget, is_out_of_memory
-from .errors import BadType, NotFinite, TrainModeWarning, describe, refuse
+from .errors import BadType, TrainModeWarning, describe, refuse
+from .gather import gathered
 from .given import baseline_like, count_rows, tensors
 from .log import Log
 from .places import Where
-from .points import INPUT, OUTPUT, Point, locate
+from .points import INPUT, OUTPUT, Point, locate, part_of
 from .question import Question
 from .registry import Card, card_of, check_options, with_options
-from .result import Attribution, provenance
+from .result import Attribution
 from .running import Call, State, eager
 from .values import Values, is_continuous
 from .watch import Constants
@@ -87,7 +87,7 @@ def explain(
         "seconds": time.perf_counter() - started,
         "batch_size": question.budget.limit,
     }
-    return _gathered(question, card, answers, about)
+    return gathered(question, card, answers, about)
 
 
 def ask(
@@ -171,7 +171,7 @@ def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool =
         if point.side in ("input", "embedding") and gradient:
             found = [
                 (*point.path, *path)
-                for path, t in trees.leaves(trees.get(inputs, point.path))
+                for path, t in trees.leaves(part_of(inputs, point))
                 if isinstance(t, Tensor) and not is_continuous(t) and t.dtype != torch.bool and t.ndim
             ]
             ids += [path for path in found if path not in ids]
@@ -196,6 +196,7 @@ def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iter
         try:
             with torch.set_grad_enabled(question.create_graph):
                 values = card.fn(block, **options)
+            _find_scores(block, card)  # here, where running out of memory halves the block
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not question.budget.halve(question.budget.tried):
                 raise
@@ -206,92 +207,9 @@ def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iter
         start += n
 
 
-def _gathered(
-    question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
-) -> Attribution:
-    """One Attribution from the answers to all blocks."""
-    scored = "score" in card.needs
-    first = answers[0][0]
-    lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
-    # the baseline first: its pass takes the inputs along
-    base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
-    scores = _over_rows([q.scores for q, _ in answers]) if scored else None
-    if scores is not None:
-        _check_finite(question, scores)
-    if base is not None and not _is_finite(base):
-        given = "one at which the model's score is not finite"
-        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
-    delta = None
-    if base is not None and scores is not None:
-        total = _over_rows([v.rowsum(q.scores).to(torch.float64) for q, v in answers])
-        delta = (total - (scores - base)).to(scores.dtype).detach()
-    if "delta" in first.memo:
-        delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
-    for _, v in answers:
-        for t in v.leaves:
-            if not _is_finite(t):
-                given = "an explanation with NaN or infinity, although the scores are finite"
-                refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
-    trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
-    errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
-    stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
-    return Attribution(
-        values=_joined(trees_, lead),
-        scores=scores,
-        baseline_scores=base,
-        delta=delta,
-        stderr=_joined(stderr, lead) if stderr else None,
-        error=_over_rows(errors) if errors else None,
-        target=_described([q.settled_target if scored else q.target for q, _ in answers]),
-        wrt=", ".join(question.wrt.names),
-        of=locate(question.of, question.call.model, "of")[1],
-        seed=question.seed if "stderr" in first.memo else None,
-        rows=question.log.rows,
-        notes=list(question.log.notes),
-        **provenance(question.call.model),
-        **about,
-    )
-
-
-def _over_rows(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
-
-
-def _joined(parts: list[Any], dim: int) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    return trees.map_tree(lambda *ts: torch.cat(ts, dim) if isinstance(ts[0], Tensor) else ts[0], *parts)
-
-
-def _described(settled: list[Any]) -> Any:
-    """The target in terms that JSON can hold."""
-    first = settled[0]
-    if isinstance(first, Tensor):
-        index = torch.cat(settled).tolist()
-        return [i[0] if len(i) == 1 else i for i in index]
-    if isinstance(first, targets.Each):
-        return [_described([s.targets[i] for s in settled]) for i in range(len(first.targets))]
-    if isinstance(first, targets.Mask):
-        return f"mask of shape {tuple(first.where.shape)}"
-    if isinstance(first, tuple):
-        return [str(i) if isinstance(i, slice) else int(i) for i in first]
-    return getattr(first, "__name__", type(first).__name__) if callable(first) else first
-
-
-def _is_finite(t: Tensor) -> bool:
-    total = t.detach().sum(dtype=torch.float64) if not t.is_complex() else t.detach().abs().sum()
-    return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
-
-
-def _check_finite(question: Question, scores: Tensor) -> None:
-    if _is_finite(scores):
-        return
-    rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
-    model, inputs = question.call.model, question.call.inputs
-    for path, t in trees.leaves(inputs):
-        if isinstance(t, Tensor) and not t.isfinite().all():
-            refuse("inputs", f"NaN or infinity in inputs{trees.spell(path)}", "finite numbers", kind=NotFinite)
-    for name, p in model.named_parameters() if isinstance(model, nn.Module) else ():
-        if not p.isfinite().all():
-            refuse("model", f"NaN or infinity in its parameter {name!r}", "finite parameters", kind=NotFinite)
-    refuse("model", f"NaN or infinity as the score of rows {rows[:8]}", "finite scores", kind=NotFinite)
+def _find_scores(block: Question, card: Card) -> None:
+    """Have the block remember the scores that the result reports; the baseline's pass takes the inputs along."""
+    if "completeness" in card.claims:
+        block.baseline_scores  # noqa: B018
+    if "score" in card.needs:
+        block.scores  # noqa: B018

@@ -49,7 +49,7 @@ def count_rows(inputs: Any) -> int:
         return len(inputs)
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
-        refuse("inputs", inputs, "at least one tensor", kind=BadType)
+        refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
         if t.ndim:
@@ -124,7 +124,7 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
             refuse(name, given, "whole numbers (token ids) for an integer input")
         return torch.full_like(t[:1] if background else t, given)
     if not isinstance(given, Tensor):
-        refuse(name, given, "None, a number or a tensor", kind=BadType)
+        refuse(name, describe(given), "None, a number or a tensor", kind=BadType)
     if is_continuous(t) != is_continuous(given):
         refuse(
             name,

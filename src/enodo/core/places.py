@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import tree as trees
 from .errors import describe, refuse
@@ -79,6 +79,7 @@ class Visit:
 
     def __init__(self, where: Where, put: Values | None, grad: bool, keep: bool, known: Sight | None) -> None:
         self.where, self.grad, self.keep, self.known = where, grad, keep, known
+        self.rows = 0  # of the pass, which says so; 0 where there is none
         n = len(where.points)
         self.sight = Sight(where, [UNSEEN] * n, [0] * n, [], [[] for _ in range(n)])
         self.given = self._deal(put, known) if put is not None and known is not None else None
@@ -97,7 +98,8 @@ class Visit:
 
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
-        form, found = Form.of(value)
+        point = self.where.points[i]
+        form, found = Form.of(value, self.rows if point.layer is not None else 0, lambda path: _likely(point, path))
         leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
         return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone
@@ -172,6 +174,26 @@ def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
     elif where.ids:
         parts = [vectors[0] if len(vectors) == 1 else tuple(vectors)]
     return tuple(parts) if where.several else parts[0]
+
+
+def row_dims(sight: Sight) -> Any:
+    """For each tensor of what `present` gives, which of its dimensions counts the rows (not counting the leading)."""
+    parts = [form.row_dims for form in sight.forms]
+    if sight.where.ids and not sight.where.per_token:
+        return 0 if len(sight.vectors) == 1 else (0,) * len(sight.vectors)
+    return tuple(parts) if sight.where.several else parts[0]
+
+
+def _likely(point: Point, path: trees.Path) -> int:
+    """The dimension that counts the rows in a layer's value: recurrent and attention layers may have it second."""
+    layer, path = point.layer, (*point.path, *path)
+    if isinstance(layer, nn.RNNBase) and path and path[0] == 1:
+        return 1  # the states, (layers, B, H), whatever batch_first says
+    first = getattr(layer, "batch_first", getattr(getattr(layer, "self_attn", None), "batch_first", True))
+    second = (
+        isinstance(first, bool) and not first and not (isinstance(layer, nn.MultiheadAttention) and path[:1] == (1,))
+    )
+    return int(second)
 
 
 def lookups_met(sight: Sight) -> Sequence[bool]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from . import targets, vjp
 from . import tree as trees
 from .asked import Asked
-from .errors import NoPath, refuse
+from .errors import NoPath, about, refuse
 from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
@@ -137,7 +137,8 @@ class Question(Asked):
         """
         point, name = locate(through, self.call.model, "through")
         where = Where((point,), (name,))
-        pick = targets.selector(targets.prepare(neuron, self.rows), self.rows)
+        with about("neuron"):
+            pick = targets.selector(targets.prepare(neuron, self.rows), self.rows)
         if self.many:
             refuse("target", f"{len(self.scores)} targets", "a single target, when the question is about neurons")
 
@@ -151,7 +152,8 @@ class Question(Asked):
                 ones = [torch.ones_like(scores)]
                 down = vjp.pulled([scores], h, ones, 0, self.create_graph, {"retain_graph": True, **self.grad_options})
                 which = h.map(lambda t: t.detach().requires_grad_())
-                chosen = pick(mid.sight.forms[0].fill(which.leaves), k)
+                with about("neuron"):
+                    chosen = pick(mid.sight.forms[0].fill(which.leaves), k)
             parallel = self.budget.parallel_targets(k * self.rows)
             mask = vjp.gradients(chosen, which, parallel, False, {})
             met = [(t, d * m) for t, d, m in zip(h.leaves, down, mask, strict=True) if d is not None and m is not None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from .errors import BadType, nearest, refuse
+from .errors import BadType, about, nearest, refuse
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -106,7 +106,8 @@ def card_of(spec: str | Callable[..., Any]) -> Card:
 def inside(inner: Any) -> tuple[Card, dict[str, Any]]:
     """The option `inner` of a method around another one: a method, or (method, {its options}) where names collide."""
     spec, options = inner if isinstance(inner, (tuple, list)) and len(inner) == 2 else (inner, {})
-    return card_of(spec), dict(options)
+    with about("inner"):
+        return card_of(spec), dict(options)
 
 
 def with_options(card: Card, options: dict[str, Any]) -> Card:

@@ -130,8 +130,10 @@ class Attribution:
 
         return to_html(self, **options)
 
-    def _repr_html_(self) -> str:
-        return self.to_html()
+    def _repr_html_(self) -> str | None:
+        from enodo.show import in_notebook
+
+        return in_notebook(self)
 
 
 def _delegate(name: str) -> Any:

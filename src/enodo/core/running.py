@@ -132,6 +132,7 @@ def forward(
             context.enter_context(_plain_attention)
         inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
         for visit in visits:
+            visit.rows = call.rows
             inputs = visit.inputs(inputs)
             visit.attach(context, token, leave)
         if of.layer is not None:

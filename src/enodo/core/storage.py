@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,6 +18,17 @@ from .errors import BadArgument, refuse
 from .result import PLAIN, TENSORS, TREES, Attribution
 
 FORMAT = 1  # raised when a file could no longer be read by the version before
+
+# What a file may hold there: what reads an Attribution relies on these.
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("method", "wrt", "of", "model"), str),
+    **dict.fromkeys(("options", "versions"), dict),
+    **dict.fromkeys(TENSORS, (Tensor, NoneType)),
+    **dict.fromkeys(("seed", "batch_size"), (int, NoneType)),
+    "seconds": (int, float),
+    "rows": int,
+    "notes": list,
+}
 
 
 def save(attribution: Attribution, path: str | Path) -> None:
@@ -52,12 +64,15 @@ def load(path: str | Path) -> Attribution:
         for name in (*TREES, *TENSORS):
             found[name] = _unpack(header.pop(name), tensors)
         found |= {name: header.pop(name) for name in PLAIN if name in header}
-        if not (isinstance(found.get("notes", []), list) and isinstance(found.get("options", {}), dict)):
-            raise TypeError("notes or options of the wrong type")
+        for name, kind in _KINDS.items():
+            if name in found and not isinstance(found[name], kind):
+                raise TypeError(f"{name} of type {type(found[name]).__name__}")
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise BadArgument(
             "path", f"{path}, whose header is damaged ({error})", "a file written by Attribution.save"
         ) from None
+    if header:
+        found.setdefault("notes", []).append(f"The file has fields of a later version, left out: {', '.join(header)}.")
     return Attribution(**found)
 
 

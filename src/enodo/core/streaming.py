@@ -27,17 +27,18 @@ def stream(
 
 
 def _halving(budget: Budget, rows: int, i: int, x: Values, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
-    """Run k points as one pass; out of memory, as two of half the size."""
+    """Run k points as one pass; out of memory, or where the limit has fallen since, as two of half the size."""
     k = x.leaves[0].shape[0]
-    try:
-        answer = run(x, k)
-    except (RuntimeError, MemoryError) as error:
-        if k == 1 or not is_out_of_memory(error):
-            raise
-        budget.halve(k * rows)
-    else:
-        yield i, i + k, answer
-        return
+    if k == 1 or k * rows <= budget.limit:
+        try:
+            answer = run(x, k)
+        except (RuntimeError, MemoryError) as error:
+            if k == 1 or not is_out_of_memory(error):
+                raise
+            budget.halve(k * rows)
+        else:
+            yield i, i + k, answer
+            return
     half = k // 2
     yield from _halving(budget, rows, i, x.map(lambda t: t[:half]), run)
     yield from _halving(budget, rows, i + half, x.map(lambda t: t[half:]), run)

@@ -36,7 +36,8 @@ class Streams:
     def __init__(self, seed: int, keys: Sequence[tuple[int, ...]]) -> None:
         self.generators = []
         for key in keys:
-            state = np.random.SeedSequence((seed, *key)).generate_state(1)
+            # a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3
+            state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1)
             self.generators.append(torch.Generator().manual_seed(int(state[0])))
 
     def normal(self, like: Values) -> Values:

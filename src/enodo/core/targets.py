@@ -18,6 +18,7 @@ Nested outputs: the `logits` entry, or the only floating-point tensor; a callabl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from . import tree as trees
-from .errors import BadType, describe, refuse
+from .errors import BadArgument, BadType, describe, refuse
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,13 @@ class Selector:
 
     def __call__(self, output: Any, tiles: int = 1) -> Tensor:
         """The scores of an output whose rows are the question's, repeated `tiles` times."""
-        score = self.pick(output, tiles)
         rows = self.rows * tiles
+        try:
+            score = self.pick(output, tiles)
+        except BadArgument:
+            if tiles > 1:  # say the same of as many rows as the user gave
+                self.pick(trees.map_tree(lambda t: t[: self.rows] if _has_rows(t, rows) else t, output), 1)
+            raise
         if score.ndim == 1 and len(score) == rows:
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
@@ -66,6 +72,10 @@ class Selector:
                 f"one score for each of {rows} rows",
             )
         return score if self.many or score.numel() != rows else score.reshape(rows)
+
+
+def _has_rows(t: Any, rows: int) -> bool:
+    return isinstance(t, Tensor) and t.ndim > 0 and len(t) == rows
 
 
 def tensor_of(output: Any) -> Tensor:
@@ -169,9 +179,14 @@ def _index(target: Any, rows: int) -> Any:
 
 
 def _is_int(value: Any) -> bool:
-    return not isinstance(value, bool) and (
-        isinstance(value, int) or (hasattr(value, "__index__") and not isinstance(value, Tensor))
-    )
+    """Whether a value is one whole number; arrays have `__index__` too, and refuse it unless they hold a single one."""
+    if isinstance(value, (bool, Tensor)):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:

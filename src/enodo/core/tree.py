@@ -45,14 +45,18 @@ def rebuild(tree: Any, new: list[Any]) -> Any:
 
 
 def map_tree(fn: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """`fn` at every leaf of `tree`; `others` are containers of the same shape, read along."""
+    """`fn` at every leaf of `tree`; `others` are containers of the same shape, read along.
+
+    A container in which nothing changes is given back itself.
+    """
     entries = None if isinstance(tree, Tensor) else children(tree)
     if entries is None:
         return fn(tree, *others)
     if not entries:
         return tree
     beside = [[get(o, (key,)) for o in others] for key, _ in entries]
-    return rebuild(tree, [map_tree(fn, child, *o) for (_, child), o in zip(entries, beside, strict=True)])
+    new = [map_tree(fn, child, *o) for (_, child), o in zip(entries, beside, strict=True)]
+    return tree if all(a is b for a, (_, b) in zip(new, entries, strict=True)) else rebuild(tree, new)
 
 
 def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

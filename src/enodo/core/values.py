@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from . import tree as trees
+from .errors import refuse
+
+Likely = Callable[[trees.Path], int]
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,34 @@ class Form:
 
     template: Any
     paths: tuple[trees.Path, ...]
+    dims: tuple[int, ...] = ()  # the dimension of each leaf that counts the rows; () where it is the first of all
 
     @staticmethod
-    def of(value: Any) -> tuple[Form, list[Tensor]]:
-        """The form of a nested value and its floating-point tensors, the part that can be explained."""
-        if isinstance(value, Tensor):
-            return (WHOLE, [value]) if is_continuous(value) else (Form(value, ()), [])
-        found = [(path, leaf) for path, leaf in trees.leaves(value) if isinstance(leaf, Tensor) and is_continuous(leaf)]
-        return Form(value, tuple(path for path, _ in found)), [leaf for _, leaf in found]
+    def of(
+        value: Any, rows: int = 0, likely: Callable[[trees.Path], int] = lambda path: 0
+    ) -> tuple[Form, list[Tensor]]:
+        """The form of a nested value, and its floating-point tensors (the part that can be explained), rows first.
 
-    def fill(self, leaves: Iterable[Any]) -> Any:
-        """The nested value with these leaves in the holes."""
+        With `rows`, the dimension that counts them is looked for in each tensor, first where it is `likely`.
+        """
+        if isinstance(value, Tensor):
+            found = [((), value)] if is_continuous(value) else []
+        else:
+            found = [(p, t) for p, t in trees.leaves(value) if isinstance(t, Tensor) and is_continuous(t)]
+        paths = tuple(path for path, _ in found)
+        leaves = [t for _, t in found]
+        dims: tuple[int, ...] = ()
+        if rows and any(likely(p) or not t.ndim or len(t) != rows for p, t in found):
+            dims = tuple(row_dim(t, rows, likely(p)) for p, t in found)
+            leaves = [rows_first(t, rows, d) for t, d in zip(leaves, dims, strict=True)]
+        if paths == ((),) and not any(dims):
+            return WHOLE, leaves
+        return Form(value, paths, dims), leaves
+
+    def fill(self, leaves: Iterable[Any], lead: int = 0) -> Any:
+        """The nested value with these leaves, in which `lead` dimensions stand before the rows, in the holes."""
+        if any(self.dims):
+            leaves = [t.movedim(lead, lead + d) for t, d in zip(leaves, self.dims, strict=True)]
         if self.paths == ((),):
             return next(iter(leaves))
         value = self.template
@@ -42,23 +62,48 @@ class Form:
             value = trees.put(value, path, leaf)
         return value
 
+    @property
+    def row_dims(self) -> Any:
+        """Like the nested value, with the dimension that counts the rows in the place of each tensor."""
+        dims = self.dims or (0,) * len(self.paths)
+        if self.paths == ((),):
+            return dims[0]
+        return Form(trees.map_tree(lambda _: 0, self.template), self.paths).fill(dims)
+
     def fill_blank(self, leaves: Iterable[Tensor], like: Tensor | None, lead: int = 0) -> Any:
         """The nested value with everything else blank: zeros for tensors that cannot be explained, else None.
 
         `lead` dimensions stand before those of the value; zeros have them, and their dtype, from `like`.
         """
-        leaves = list(leaves)
         if self.paths == ((),):
-            return leaves[0]
+            return self.fill(leaves, lead)
         front, dtype = ((), None) if like is None else (like.shape[:lead], like.dtype)
 
         def blank(t: Any) -> Any:
             return torch.zeros(*front, *t.shape, dtype=dtype, device=t.device) if isinstance(t, Tensor) else None
 
-        return Form(trees.map_tree(blank, self.template), self.paths).fill(leaves)
+        return Form(trees.map_tree(blank, self.template), self.paths, self.dims).fill(leaves, lead)
 
 
 WHOLE = Form(None, ((),))
+
+
+def row_dim(t: Tensor, rows: int, likely: int) -> int:
+    """The dimension of `t` that counts the rows: the likely one, or else the first that has their number."""
+    if t.ndim > likely and t.shape[likely] == rows:
+        return likely
+    if t.ndim and len(t) == 1:
+        return 0  # one value for all rows
+    if rows not in t.shape:
+        given = f"a place with a value of shape {tuple(t.shape)}, no dimension of which counts the {rows} rows"
+        refuse("wrt", given, "values with one entry a row", "Ask where the value meets those of the rows.")
+    return t.shape.index(rows)
+
+
+def rows_first(t: Tensor, rows: int, dim: int) -> Tensor:
+    """`t` with the dimension that counts the rows in front; one value for all rows becomes one for each."""
+    t = t.movedim(dim, 0)
+    return t if len(t) == rows else t.expand(rows, *t.shape[1:])
 
 
 def is_continuous(t: Tensor) -> bool:

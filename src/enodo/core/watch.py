@@ -170,7 +170,7 @@ class Tracker:
 
 
 class Constants(dict[int, tuple[Tensor, Tensor]]):
-    """Parameters by id, each with a detached alias; `light` where too little is kept for them to be worth the trouble."""
+    """Parameters by id, each with a detached alias; `light` where too little is kept for them to matter."""
 
     def __init__(self, light: bool = False) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Watch(TorchFunctionMode):
 
     def __init__(
         self,
-        constants: dict[int, tuple[Tensor, Tensor]] | None,
+        constants: Constants | None,
         tracker: Tracker | None,
         measure: bool,
         stand_ins: Mapping[int, Tensor] = MappingProxyType({}),

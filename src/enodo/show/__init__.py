@@ -5,29 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from enodo.show.sample import Sample
-from enodo.show.view import Bars, Map, Words, view_of
+from enodo.show.view import Bars, Map, Words, one_target, view_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from enodo.core.result import Attribution
 
-__all__ = ["Bars", "Map", "Sample", "Words", "plot", "to_html", "view_of"]
+__all__ = ["Bars", "Map", "Sample", "Words", "in_notebook", "plot", "to_html", "view_of"]
 
 
 def plot(
-    attribution: Attribution, *, row: int = 0, photo: Any = None, sample: Sample | None = None, **options: Any
+    attribution: Attribution,
+    *,
+    row: int = 0,
+    target: int = 0,
+    photo: Any = None,
+    sample: Sample | None = None,
+    **options: Any,
 ) -> Figure:
     """Draw one row with matplotlib: a map for (C, H, W), words where tokens are set, else bars.
 
-    `photo` (H, W, 3), uint8 or floats of 0 to 1, is drawn under a map; a `Sample` tells more. `ax=` draws on given
-    axes; further options are those of `image.draw`, `text.draw` and `table.draw`. Returns the Figure; nothing is shown
-    on a screen.
+    Of several targets the one at position `target` is drawn. `photo` (H, W, 3), uint8 or floats of 0 to 1, is drawn
+    under a map; a `Sample` tells more. `ax=` draws on given axes; further options are those of `image.draw`,
+    `text.draw` and `table.draw`. Returns the Figure; nothing is shown on a screen.
     """
     from enodo.show import image, table, text
     from enodo.show.view import row_of
     from enodo.show.words import is_signed
 
+    attribution = one_target(attribution, target)
     view = view_of(attribution, sample or _sample(photo, row), row)
     draw: Any = {Map: image.draw, Words: text.draw, Bars: table.draw}[type(view)]
     options.setdefault("signed", is_signed(attribution, row_of(attribution, row)))
@@ -36,13 +43,14 @@ def plot(
     return figure
 
 
-def to_html(attribution: Attribution, *, row: int = 0, photo: Any = None) -> str:
+def to_html(attribution: Attribution, *, row: int = 0, target: int = 0, photo: Any = None) -> str:
     """One row as a self-contained HTML document: the picture, its legend, and whether its parts add up."""
     from importlib import resources
 
     from enodo.core.registry import methods
     from enodo.show.html import Entry, card, document
 
+    attribution = one_target(attribution, target)
     style = resources.files("enodo.show").joinpath("report.css").read_text(encoding="utf-8")
     about = methods().get(attribution.method)
     title = about.title if about else attribution.method.replace("_", " ") or "Attribution"
@@ -51,6 +59,18 @@ def to_html(attribution: Attribution, *, row: int = 0, photo: Any = None) -> str
     sample = _sample(photo, row)
     body = card(entry, sample, "the target", row=row)
     return document(f"enodo: {title}", style, body)
+
+
+def in_notebook(attribution: Attribution) -> str | None:
+    """The first row in a frame, so that neither page's style touches the other; None if it cannot be drawn."""
+    from enodo.core.errors import EnodoError
+    from enodo.show.markup import el
+
+    try:
+        page = to_html(attribution)
+    except (EnodoError, ImportError):
+        return None
+    return el("iframe", sandbox="", srcdoc=page, width="100%", height="560", style="border: 0", title="Attribution")
 
 
 def _sample(photo: Any, row: int) -> Sample | None:

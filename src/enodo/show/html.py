@@ -71,7 +71,10 @@ def report(page: Page) -> str:
         "main",
         _head(page, answer),
         el("section", _input(page.sample), _answers(page), class_="two", aria_label="Input and answer"),
-        el("h2", "Why: what spoke for it and what against it"),
+        el(
+            "h2",
+            "Why: what spoke for it and what against it" if any(map(_signed, page.entries)) else "Why: what mattered",
+        ),
         el("section", *(card(e, page.sample, answer, page.unit) for e in page.entries), class_="cards"),
         _reading(page),
         _facts(page),
@@ -224,18 +227,28 @@ def _reading(page: Page) -> Markup:
     what = {"image": "A red area", "text": "A red word", "table": "A red bar"}.get(page.sample.kind, "Red")
     blue = {"image": "a blue area", "text": "a blue, underlined word", "table": "a blue bar to the left"}
     against = blue.get(page.sample.kind, "blue")
-    told = [
-        f"{what} raised the score of the explained answer; {against} lowered it. The deeper the colour, the stronger "
-        "the effect; the numbers are in the legend.",
+    told = []
+    if any(map(_signed, page.entries)):
+        told.append(f"{what} raised the score of the explained answer; {against} lowered it.")
+    if not all(map(_signed, page.entries)):
+        told.append(
+            "Where the legend runs from weak to strong, colours tell how much something mattered, not which way."
+        )
+    told += [
+        "The deeper the colour, the stronger the effect; the numbers are in the legend.",
         "What it is compared with matters: another baseline can give another picture."
         if _compared(page)
-        else "Nothing is compared here: the values are slopes of the score at this input.",
+        else "There is no comparison here: the values are about this input alone.",
         "It shows what this model used, not what is true in the world. A model can be right for a wrong reason, and a "
         "cause in the model need not be a cause outside it.",
     ]
     if len(page.entries) > 1:
         told.append("Methods ask slightly different questions. Trust what they agree on; be careful where they differ.")
     return el("section", el("h2", "How to read this"), el("ul", *(el("li", t) for t in told)), class_="panel")
+
+
+def _signed(entry: Entry) -> bool:
+    return is_signed(entry.attribution, row_of(entry.attribution, 0))
 
 
 def _facts(page: Page) -> Markup:

@@ -20,6 +20,7 @@ from enodo.show.scale import (
     paint,
     scale_of,
 )
+from enodo.show.table import ends
 from enodo.show.view import Map, regions, resize
 
 if TYPE_CHECKING:
@@ -127,14 +128,7 @@ def legend(scale: Scale, unit: str, over_photo: bool) -> Markup:
         strip = picture(overlay(ramp, grey, shown), "")
     else:
         strip = picture(paint(ramp, shown), "", dark=paint(ramp, shown, _dark()) if scale.signed else None)
-    low, middle, high = (
-        (number(-scale.limit) if scale.signed else "0"),
-        ("0" if scale.signed else ""),
-        number(scale.limit),
-    )
-    weak, strong = ("against", "for") if scale.signed else ("weak", "strong")
-    numbers = el("span", *(el("span", text) for text in (f"{low} {weak}", middle, f"{high} {strong}")), class_="ends")
-    return join(el("span", strip, class_="strip"), numbers, el("span", unit, class_="unit"))
+    return join(el("span", strip, class_="strip"), ends(scale, unit))
 
 
 def _note(scale: Scale, values: Array, view: Map) -> str:

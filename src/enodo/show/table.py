@@ -62,12 +62,19 @@ def bar(share: float, signed: bool = True) -> Markup:
 
 
 def legend(scale: Scale, unit: str) -> Markup:
-    """A strip of colours from against to for, with its numbers."""
-    low, weak, strong = (number(-scale.limit), "against", "for") if scale.signed else ("0", "weak", "strong")
-    middle = "0" if scale.signed else ""
-    numbers = [el("span", text) for text in (f"{low} {weak}", middle, f"{number(scale.limit)} {strong}")]
+    """A strip of the colours of words, with its numbers."""
     strip = el("span", class_="strip ramp" if scale.signed else "strip ramp unsigned")
-    return el("div", strip, el("span", *numbers, class_="ends"), el("span", unit, class_="unit"), class_="legend")
+    return el("div", strip, ends(scale, unit), class_="legend")
+
+
+def ends(scale: Scale, unit: str) -> Markup:
+    """What stands below a strip of colours: its numbers, what they mean, their unit."""
+    limit = number(scale.limit, scale.signed)
+    told = (
+        (f"{number(-scale.limit)} against", "0", f"{limit} for") if scale.signed else ("0 weak", "", f"{limit} strong")
+    )
+    numbers = el("span", *(el("span", text) for text in told), class_="ends")
+    return join(numbers, el("span", unit, class_="unit"))
 
 
 def draw(

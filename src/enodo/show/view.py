@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,21 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
     if len(names) != len(flat):
         names = ["value"] if values.ndim == 0 else [", ".join(map(str, i)) for i in np.ndindex(*values.shape)]
     return Bars(names, [""] * len(names), flat)
+
+
+def one_target(attribution: Attribution, index: int) -> Attribution:
+    """The attribution of one of several targets; itself if there is one only."""
+    if attribution.scores is None or attribution.scores.ndim < 2:
+        return attribution
+    count = len(attribution.scores)
+    if not -count <= index < count:
+        refuse("target", str(index), f"the position of one of the {count} targets, from 0")
+
+    def pick(tree: Any) -> Any:
+        return trees.map_tree(lambda leaf: leaf[index] if hasattr(leaf, "ndim") and leaf.ndim else leaf, tree)
+
+    parts = ("values", "scores", "baseline_scores", "delta", "stderr", "error")
+    return replace(attribution, **{name: pick(getattr(attribution, name)) for name in parts})
 
 
 def row_of(attribution: Attribution, row: int) -> Array:

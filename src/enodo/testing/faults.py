@@ -48,14 +48,14 @@ class _Tripwire(torch.autograd.Function):
     """The identity; tells a meter when gradients come back through it."""
 
     @staticmethod
-    def forward(ctx: Any, t: Tensor, meter: Meter) -> Tensor:
-        ctx.meter, ctx.rows = meter, len(t) if t.ndim else 0
+    def forward(ctx: Any, t: Tensor, meter: Meter, rows: int) -> Tensor:
+        ctx.meter, ctx.rows = meter, rows
         return t.view_as(t)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         ctx.meter.event("backward", ctx.rows)
-        return grads[0].clone(), None
+        return grads[0].clone(), None, None
 
 
 def _rows(*trees_: Any) -> int:
@@ -75,13 +75,15 @@ def metered(model: Callable[..., Any], meter: Meter) -> Iterator[Callable[..., A
             if whole:
                 meter.event("forward", _rows(args, kwargs))
             out = forward(*args, **kwargs)
-            meter.event("layer", _rows(args, kwargs))
-            return trees.map_tree(wired, out) if whole else out
+            meter.event("layer")
+            rows = _rows(args, kwargs)
+            return trees.map_tree(lambda t: wired(t, rows), out) if whole else out
 
         return run
 
-    def wired(t: Any) -> Any:
-        return _Tripwire.apply(t, meter) if isinstance(t, Tensor) and t.requires_grad else t  # type: ignore[no-untyped-call]
+    def wired(t: Any, rows: int) -> Any:
+        wire: Any = _Tripwire.apply
+        return wire(t, meter, rows) if isinstance(t, Tensor) and t.requires_grad else t
 
     if not isinstance(model, nn.Module):
         yield watched(model, True)

@@ -17,7 +17,7 @@ Arguments that several classes share are explained here, once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.core import tree as trees
 from enodo.core.errors import BadArgument, refuse
-from enodo.core.given import count_rows, tensors
+from enodo.core.given import baseline_like, count_rows, tensors
 from enodo.core.question import Question
 from enodo.core.values import Values
 
 GRAD_KWARGS = {"create_graph", "retain_graph", "only_inputs", "allow_unused", "materialize_grads", "is_grads_batched"}
-
 
 HERE = {  # what this door calls the arguments that an error may name
     "quadrature": "method",
@@ -136,19 +136,23 @@ class GradientAttribution(Attribution):
         additional_forward_args: Any = None,
     ) -> Tensor:
         """(B,): the sum of each row's attributions, less the score at `end_point`, plus the score at `start_point`."""
-        start = self._scores(_filled(start_point, end_point), target, additional_forward_args)
-        end = self._scores(end_point, target, additional_forward_args)
-        parts = attributions if isinstance(attributions, tuple) else (attributions,)
+        inputs = tensors(end_point, "end_point")
+        rows = count_rows(inputs)
+        start_inputs = baseline_like(_like(inputs, start_point), inputs, rows, background=False)
+        end, target = self._scores(inputs, target, additional_forward_args)
+        start, _ = self._scores(start_inputs, target, additional_forward_args)
+        parts = [part for _, part in trees.leaves(tensors(attributions, "attributions")) if isinstance(part, Tensor)]
         for part in parts:
-            if len(part) != len(end):
-                refuse("attributions", part, f"one entry for each of the {len(end)} rows of end_point")
-        return torch.stack([part.reshape(len(end), -1).sum(1) for part in parts]).sum(0) - (end - start)
+            if len(part) != rows:
+                refuse("attributions", part, f"one entry for each of the {rows} rows of end_point")
+        return torch.stack([part.reshape(rows, -1).sum(1) for part in parts]).sum(0) - (end - start)
 
-    def _scores(self, inputs: Any, target: Any, args: Any) -> Tensor:
-        scores = self._explain(_look, inputs, target=target, additional_forward_args=args).scores
-        if scores is None:
+    def _scores(self, inputs: Any, target: Any, args: Any) -> tuple[Tensor, Any]:
+        """The scores, and the target with what was predicted in its place."""
+        found = self._explain(_look, inputs, target=target, additional_forward_args=args)
+        if found.scores is None:
             refuse("forward_func", self.forward_func, "a callable that returns scores")
-        return scores
+        return found.scores, found.target if isinstance(target, str) and target == "predicted" else target
 
 
 class PerturbationAttribution(Attribution):
@@ -236,17 +240,6 @@ def _like(inputs: Any, baselines: Any) -> Any:
     if isinstance(inputs, tuple) and len(inputs) == 1 and not isinstance(baselines, tuple) and not callable(baselines):
         return (baselines,)
     return baselines
-
-
-def _filled(point: Any, like: Any) -> Any:
-    """`point` as full inputs: numbers, None and single rows spread over the rows of `like`."""
-    if isinstance(like, tuple):
-        entries: Sequence[Any] = point if isinstance(point, tuple) else (point,) * len(like)
-        return tuple(_filled(entry, tensor) for entry, tensor in zip(entries, like, strict=True))
-    point = point[0] if isinstance(point, tuple) else point
-    if isinstance(point, Tensor):
-        return point.expand_as(like)
-    return torch.full_like(like, 0 if point is None else point)
 
 
 def _creates_graph(grad_kwargs: dict[str, Any] | None) -> bool:

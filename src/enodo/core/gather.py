@@ -1,0 +1,112 @@
+"""One Attribution from the answers to all blocks of rows, with the evidence beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import targets
+from . import tree as trees
+from .errors import NotFinite, refuse
+from .places import row_dims
+from .points import locate
+from .question import Question
+from .registry import Card
+from .result import Attribution, provenance
+from .values import Values
+
+
+def gathered(
+    question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
+) -> Attribution:
+    """One Attribution from the answers to all blocks."""
+    scored = "score" in card.needs
+    first = answers[0][0]
+    lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
+    # the baseline first: its pass takes the inputs along
+    base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
+    scores = _over_rows([q.scores for q, _ in answers]) if scored else None
+    if scores is not None:
+        _check_finite(question, scores)
+    if base is not None and not _is_finite(base):
+        given = "one at which the model's score is not finite"
+        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
+    delta = None
+    if base is not None and scores is not None:
+        total = _over_rows([v.rowsum(q.scores).to(torch.float64) for q, v in answers])
+        delta = (total - (scores - base)).to(scores.dtype).detach()
+    if "delta" in first.memo:
+        delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
+    for _, v in answers:
+        for t in v.leaves:
+            if not _is_finite(t):
+                given = "an explanation with NaN or infinity, although the scores are finite"
+                refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
+    dims = row_dims(first.sight)
+    trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
+    errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
+    stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
+    return Attribution(
+        values=_joined(trees_, lead, dims),
+        scores=scores,
+        baseline_scores=base,
+        delta=delta,
+        stderr=_joined(stderr, lead, dims) if stderr else None,
+        error=_over_rows(errors) if errors else None,
+        target=_described([q.settled_target if scored else q.target for q, _ in answers]),
+        wrt=", ".join(question.wrt.names),
+        of=locate(question.of, question.call.model, "of")[1],
+        seed=question.seed if "stderr" in first.memo else None,
+        rows=question.log.rows,
+        notes=list(question.log.notes),
+        **provenance(question.call.model),
+        **about,
+    )
+
+
+def _over_rows(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
+def _joined(parts: list[Any], lead: int, dims: Any) -> Any:
+    """What several blocks of rows gave, laid end to end along the rows."""
+    if len(parts) == 1:
+        return parts[0]
+    return trees.map_tree(lambda d, *ts: torch.cat(ts, lead + d) if isinstance(ts[0], Tensor) else ts[0], dims, *parts)
+
+
+def _described(settled: list[Any]) -> Any:
+    """The target in terms that JSON can hold."""
+    first = settled[0]
+    if isinstance(first, Tensor):
+        index = torch.cat(settled).tolist()
+        return [i[0] if len(i) == 1 else i for i in index]
+    if isinstance(first, targets.Each):
+        return [_described([s.targets[i] for s in settled]) for i in range(len(first.targets))]
+    if isinstance(first, targets.Mask):
+        return f"mask of shape {tuple(first.where.shape)}"
+    if isinstance(first, tuple):
+        return [str(i) if isinstance(i, slice) else int(i) for i in first]
+    return getattr(first, "__name__", type(first).__name__) if callable(first) else first
+
+
+def _is_finite(t: Tensor) -> bool:
+    total = t.detach().sum(dtype=torch.float64) if not t.is_complex() else t.detach().abs().sum()
+    return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
+
+
+def _check_finite(question: Question, scores: Tensor) -> None:
+    if _is_finite(scores):
+        return
+    rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
+    model, inputs = question.call.model, question.call.inputs
+    for path, t in trees.leaves(inputs):
+        if isinstance(t, Tensor) and not t.isfinite().all():
+            refuse("inputs", f"NaN or infinity in inputs{trees.spell(path)}", "finite numbers", kind=NotFinite)
+    for name, p in model.named_parameters() if isinstance(model, nn.Module) else ():
+        if not p.isfinite().all():
+            refuse("model", f"NaN or infinity in its parameter {name!r}", "finite parameters", kind=NotFinite)
+    refuse("model", f"NaN or infinity as the score of rows {rows[:8]}", "finite scores", kind=NotFinite)

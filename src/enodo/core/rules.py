@@ -101,7 +101,8 @@ class Rules(TorchFunctionMode):
             refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.report = record, at, true, report
-        self._inside = 0  # composites that are being looked into
+        self._inside = 0  # composites that are now being done
+        self._looked_into: list[Any] = []  # those whose Python is running; one that comes again is no composite
 
     def __enter__(self) -> Rules:
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -134,9 +135,15 @@ class Rules(TorchFunctionMode):
         if isinstance(treatment, Refuse):
             self._refuse(met.name, f"which {treatment.why}")
             return func(*args, **kwargs)
-        if treatment is None and met.composite:
-            treatment = Decompose(opened(func))
-        elif treatment is None:
+        if treatment is None and met.composite and func not in self._looked_into:
+            self._tell(met.name, "decomposed")
+            self._looked_into.append(func)
+            try:
+                with self._within():
+                    return opened(func)(*args, **kwargs)
+            finally:
+                self._looked_into.pop()
+        if treatment is None:
             return self._unknown(func, met.name, args, kwargs)
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")

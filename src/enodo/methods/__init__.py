@@ -7,6 +7,7 @@ from .deeplift import deeplift
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
+from .lrp import lrp
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "lrp",
     "neuron_conductance",
     "smoothgrad",
     "smoothgrad_sq",

@@ -54,7 +54,7 @@ class _Ruled(torch.autograd.Function):
                 ctx.pull = rule(op)
         if true is None:
             ctx.pull = rule(Op(name, call, own, y, live, tuple(aux), at))
-        ctx.live = live
+        ctx.live, ctx.operation = live, name
         ctx.mark_non_differentiable(*aux)
         return (y.detach(), *aux) if aux else y.detach()
 
@@ -101,6 +101,7 @@ class Rules(TorchFunctionMode):
             refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.report = record, at, true, report
+        self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._inside = 0  # composites that are now being done
         self._looked_into: list[Any] = []  # those whose Python is running; one that comes again is no composite
 
@@ -120,8 +121,8 @@ class Rules(TorchFunctionMode):
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
             return func(*args, **kwargs)
         if any(map(is_live, args)) or any(map(is_live, kwargs.values())):
-            if _sequence() != self._nodes:
-                self._unseen((args, kwargs))
+            self._look_back()
+            self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
         else:
             out = func(*args, **kwargs)
@@ -189,17 +190,28 @@ class Rules(TorchFunctionMode):
 
     def finish(self, output: Any) -> None:
         """Refuse an output that was made out of sight."""
-        if _sequence() != self._nodes:
-            self._unseen(output)
+        self._look_back()
+        self._check(output)
 
-    def _unseen(self, values: Any) -> None:
-        """Nodes have come into the graph that no operation seen here made."""
-        found = [t.grad_fn for _, t in trees.leaves(values) if isinstance(t, Tensor) and t.requires_grad]
-        made = [getattr(type(node), "_forward_cls", None) for node in found]
-        if not made or any(getattr(cls, "linear", False) for cls in made):
+    def _look_back(self) -> None:
+        """Take note of nodes that have come into the graph since the last operation seen: made out of sight."""
+        now = _sequence()
+        if now != self._nodes:
+            self._hidden.append(range(self._nodes, now))
+            self._nodes = now
+
+    def _check(self, values: Any) -> None:
+        """Refuse values that were made out of sight."""
+        if not self._hidden:
             return
-        name = next((cls.__name__ for cls in made if cls is not None and cls is not _Ruled), "TorchScript or other")
-        self._refuse(name, "code into which rules cannot see")
+        for _, t in trees.leaves(values):
+            node = t.grad_fn if isinstance(t, Tensor) else None
+            if node is None or not any(node._sequence_nr() in hidden for hidden in self._hidden):
+                continue
+            made = getattr(type(node), "_forward_cls", None)
+            if not getattr(made, "linear", False):
+                name = made.__name__ if made is not None else "TorchScript or other"
+                self._refuse(name, "code into which rules cannot see")
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from .activation import activation
 from .backprop import deconvolution, guided_backprop
+from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift
 from .gradient import gradient, gradient_x_activation, input_x_gradient
@@ -15,16 +16,22 @@ __all__ = [
     "conductance",
     "deconvolution",
     "deeplift",
+    "grad_cam",
+    "grad_cam_plus_plus",
     "gradient",
     "gradient_shap",
     "gradient_x_activation",
     "guided_backprop",
+    "guided_grad_cam",
+    "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "layer_cam",
     "lrp",
     "neuron_conductance",
     "smoothgrad",
     "smoothgrad_sq",
     "vargrad",
+    "xgrad_cam",
 ]

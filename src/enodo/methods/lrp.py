@@ -15,7 +15,7 @@ from enodo.rules import lrp as rules_of_lrp
     "lrp",
     title="Layer-wise relevance propagation",
     paper="Bach et al. 2015, doi:10.1371/journal.pone.0130140; Achtibat et al. 2024, arXiv:2402.05602 (transformers)",
-    when="The score itself handed down layer by layer, in one backward pass; no baseline. Robust where gradients shatter.",
+    when="The score itself handed down layer by layer, in one backward pass; no baseline. Calm if gradients shatter.",
 )
 def lrp(
     q: Question,

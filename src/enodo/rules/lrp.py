@@ -133,8 +133,10 @@ def identity(op: Op) -> Pull:
     ratio = torch.where(near, 0, op.y / torch.where(near, 1, x))
 
     def pull(gy: Tensor) -> list[Tensor | None]:
-        own = op.vjp(gy * near)[i] if at_zero else 0
-        return [(gy * ratio).sum_to_size(shape) + own if k == i else None for k in range(count)]
+        found = (gy * ratio).sum_to_size(shape)
+        derivative = op.vjp(gy * near)[i] if at_zero else None
+        found = found if derivative is None else found + derivative
+        return [found if k == i else None for k in range(count)]
 
     at_zero, shape, count = bool(near.any()), x.shape, len(op.xs)
     return pull
@@ -155,6 +157,20 @@ def gated(op: Op) -> Pull:
 def constant(op: Op) -> Pull:
     """No relevance goes back."""
     return lambda gy: [None] * len(op.xs)
+
+
+def own(op: Op) -> Pull:
+    """The operation's own gradient, which for a softmax is AttnLRP's rule (proposition 3.1)."""
+    return op.vjp
+
+
+def _taken_by(other: int) -> Rule:
+    """All to one factor: the other one is a gate, whose value says how much passes (Arras et al. 2017)."""
+
+    def rule(op: Op) -> Pull:
+        return lambda gy: [g if i == other else None for i, g in enumerate(op.vjp(gy))]
+
+    return rule
 
 
 def divided(op: Op) -> Pull:
@@ -190,8 +206,12 @@ def _several(value: Any) -> bool:
 
 DENSE = ("linear",)
 CONVOLUTIONS = tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
-_PRODUCTS = "mul matmul mm bmm mv einsum tensordot outer dot inner bilinear".split()
-_CHOICES = "where masked_fill max min amax amin maximum minimum softmax log_softmax logsumexp".split()
+_PRODUCTS = "matmul mm bmm mv einsum tensordot outer dot inner bilinear".split()
+_CHOICES = "where masked_fill max min amax amin maximum minimum".split()
+_SOFT = "softmax log_softmax logsumexp".split()
+_GATES = (
+    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc".split()
+)  # they say how much passes
 _POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
 _ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
 
@@ -200,7 +220,21 @@ def _div(input: Any, other: Any, **_: Any) -> Treatment:
     return divided if is_live(other) else PLAIN
 
 
-def table(dense: Treatment, convolution: Treatment, product: Rule = shared, softmax: Treatment = PLAIN) -> Table:
+def _is_gate(t: Any) -> bool:
+    return getattr(getattr(t, "grad_fn", None), "operation", None) in _GATES
+
+
+def _mul(product: Rule) -> Depends:
+    def choose(input: Any, other: Any) -> Treatment:
+        if not (is_live(input) and is_live(other)):
+            return PLAIN
+        gates = _is_gate(input), _is_gate(other)
+        return product if gates[0] == gates[1] else _taken_by(int(gates[0]))
+
+    return Depends(choose)
+
+
+def table(dense: Treatment, convolution: Treatment, product: Rule = shared, softmax: Treatment = own) -> Table:
     """A table of LRP with these rules for the layers with weights, products, and the softmax."""
     return Table(
         {
@@ -208,10 +242,12 @@ def table(dense: Treatment, convolution: Treatment, product: Rule = shared, soft
             **composites.COMPOSITES,
             **RECURRENT,
             **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
+            **dict.fromkeys(_SOFT, own),
             **dict.fromkeys(_ELEMENTWISE, identity),
             **dict.fromkeys(_PRODUCTS, _if_several(product)),
             **dict.fromkeys(DENSE, _weighted(dense)),
             **dict.fromkeys(CONVOLUTIONS, _weighted(convolution)),
+            "mul": _mul(product),
             "div": Depends(_div),
             "standardise": standardised,
             "length": shared,

@@ -26,7 +26,7 @@ def shape(trial: Trial) -> None:
     answer, value = trial(), _value(trial)
     found, expected = parts(answer), parts(value)
     given = f"{[tuple(t.shape) for t in found]} for values of {[tuple(t.shape) for t in expected]}"
-    if len(found) != len(expected) or any(a.shape[-v.ndim :] != v.shape for a, v in zip(found, expected, strict=True)):
+    if len(found) != len(expected) or not all(_fits(trial, *pair) for pair in zip(found, expected, strict=True)):
         trial.broken("shape", given)
     if type(answer.values) is not type(value.values):
         trial.broken("shape", f"a {type(answer.values).__name__} for a {type(value.values).__name__}")
@@ -37,6 +37,12 @@ def shape(trial: Trial) -> None:
     if any(t.requires_grad for t in parts(again)):
         trial.broken("shape", "the answer carries the graph of inputs that require gradients")
     need_equal(trial, "shape", again, answer, "inputs that require gradients change the answer")
+
+
+def _fits(trial: Trial, answer: Tensor, value: Tensor) -> bool:
+    """Whether the answer lies like the value; a map has one channel in the place of all."""
+    off = [(a, v) for a, v in zip(answer.shape[-value.ndim :], value.shape, strict=True) if a != v]
+    return not off or ("map" in trial.card.claims and len(off) == 1 and off[0][0] == 1)
 
 
 def completeness(trial: Trial) -> None:
@@ -208,6 +214,8 @@ def ignored(trial: Trial) -> None:
     """What the model does not read contributes exactly zero, and changes nothing else."""
     x, base = trial.case.inputs, trial.case.baseline
     if not (trial.at_inputs and isinstance(x, Tensor) and x.is_floating_point() and "score" in trial.card.needs):
+        return
+    if "map" in trial.card.claims:  # columns may be the channels that are summed
         return
     wider = torch.cat([x, x[..., :1] + 1], -1)
     base = torch.cat([base, base[..., :1] - 1], -1) if isinstance(base, Tensor) and base.ndim == x.ndim else base

@@ -1,0 +1,236 @@
+"""Classes that change what the gradient of an operation means, and class activation maps.
+
+`custom_attribution_func(multipliers[, inputs[, baselines]])`, of tuples of tensors, takes the place of the product with
+the difference from the baseline. `eps` is accepted: what is near a baseline is told by the dtype.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from enodo.captum.attr._utils.attribution import GradientAttribution, LayerAttribution, NeuronAttribution, answer
+
+
+class DeepLift(GradientAttribution):
+    """Method `deeplift`."""
+
+    def __init__(self, model: Any, multiply_by_inputs: bool = True, eps: float = 1e-10) -> None:
+        super().__init__(model)
+        self.model = model
+        self.eps = eps
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: Callable[..., Any] | None = None,
+    ) -> Any:
+        found = self._explain(
+            "deeplift",
+            inputs,
+            baselines=baselines,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            multiply=self.multiplies_by_inputs,
+            combine=_combining(custom_attribution_func),
+        )
+        return answer(found, found.values, return_convergence_delta)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return self._multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+
+class LayerDeepLift(LayerAttribution, DeepLift):
+    """Method `deeplift` to the values of a layer."""
+
+    def __init__(self, model: Any, layer: Any, multiply_by_inputs: bool = True) -> None:
+        LayerAttribution.__init__(self, model, layer)
+        DeepLift.__init__(self, model, multiply_by_inputs)
+
+    def attribute(  # type: ignore[override]
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        custom_attribution_func: Callable[..., Any] | None = None,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        found = self._explain(
+            "deeplift",
+            inputs,
+            baselines=baselines,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            grad_kwargs=grad_kwargs,
+            wrt=self._at(attribute_to_layer_input),
+            multiply=self.multiplies_by_inputs,
+            combine=_combining(custom_attribution_func),
+        )
+        return answer(found, self._values(found), return_convergence_delta)
+
+
+class NeuronDeepLift(NeuronAttribution, GradientAttribution):
+    """Method `deeplift` of a neuron."""
+
+    def __init__(self, model: Any, layer: Any, multiply_by_inputs: bool = True) -> None:
+        super().__init__(model, layer)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def attribute(
+        self,
+        inputs: Any,
+        neuron_selector: Any,
+        baselines: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_neuron_input: bool = False,
+        custom_attribution_func: Callable[..., Any] | None = None,
+    ) -> Any:
+        return self._explain(
+            "deeplift",
+            inputs,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            multiply=self.multiplies_by_inputs,
+            combine=_combining(custom_attribution_func),
+            **self._of(neuron_selector, attribute_to_neuron_input),
+        ).values
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return self._multiply_by_inputs
+
+
+def _combining(custom: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """The function with as many of (multipliers, inputs, baselines) as it takes."""
+    if custom is None:
+        return None
+    count = len(inspect.signature(custom).parameters)
+    return lambda *parts: custom(*parts[:count])
+
+
+class _Rectified(GradientAttribution):
+    """The gradient under another law for ReLUs."""
+
+    _method = ""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.model = model
+
+    def attribute(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Any:
+        return self._explain(
+            self._method, inputs, target=target, additional_forward_args=additional_forward_args
+        ).values
+
+
+class GuidedBackprop(_Rectified):
+    """Method `guided_backprop`."""
+
+    _method = "guided_backprop"
+
+
+class Deconvolution(_Rectified):
+    """Method `deconvolution`."""
+
+    _method = "deconvolution"
+
+
+class _NeuronRectified(NeuronAttribution, GradientAttribution):
+    """The gradient of a neuron under another law for ReLUs."""
+
+    _method = ""
+
+    def __init__(self, model: Any, layer: Any, device_ids: list[int] | None = None) -> None:
+        super().__init__(model, layer, device_ids)
+
+    def attribute(
+        self,
+        inputs: Any,
+        neuron_selector: Any,
+        additional_forward_args: Any = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Any:
+        return self._explain(
+            self._method,
+            inputs,
+            additional_forward_args=additional_forward_args,
+            **self._of(neuron_selector, attribute_to_neuron_input),
+        ).values
+
+
+class NeuronGuidedBackprop(_NeuronRectified):
+    """Method `guided_backprop` of a neuron."""
+
+    _method = "guided_backprop"
+
+
+class NeuronDeconvolution(_NeuronRectified):
+    """Method `deconvolution` of a neuron."""
+
+    _method = "deconvolution"
+
+
+class LayerGradCam(LayerAttribution, GradientAttribution):
+    """Method `grad_cam`, by default with its negative part; channels are in dimension 1."""
+
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+        relu_attributions: bool = False,
+        attr_dim_summation: bool = True,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self._values(
+            self._explain(
+                "grad_cam",
+                inputs,
+                target=target,
+                additional_forward_args=additional_forward_args,
+                grad_kwargs=grad_kwargs,
+                wrt=self._at(attribute_to_layer_input),
+                channel=1,
+                relu=relu_attributions,
+                summed=attr_dim_summation,
+            )
+        )
+
+
+class GuidedGradCam(GradientAttribution):
+    """Method `guided_grad_cam`."""
+
+    def __init__(self, model: Any, layer: Any, device_ids: list[int] | None = None) -> None:
+        super().__init__(model)
+        self.model, self.layer, self.device_ids = model, layer, device_ids
+
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        interpolate_mode: str = "nearest",
+        attribute_to_layer_input: bool = False,
+    ) -> Any:
+        return self._explain(
+            "guided_grad_cam",
+            inputs,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            layer=LayerAttribution(self.model, self.layer)._at(attribute_to_layer_input),
+            mode=interpolate_mode,
+        ).values

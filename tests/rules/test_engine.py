@@ -142,7 +142,9 @@ def test_a_table_that_compares_wants_a_baseline() -> None:
 
 def test_what_is_written_down_survives_in_place_code() -> None:
     ledger, x = Ledger(), normal(2, 4).requires_grad_()
-    with Rules(RESCALE, record=ledger):
+    rules = Rules(RESCALE, record=ledger)
+    with rules:
+        rules.start(x)
         a = torch.tanh(x * 1)
         kept = a.detach().clone()
         b = torch.sigmoid(a)

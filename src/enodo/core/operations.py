@@ -27,6 +27,7 @@ _SAME = {
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
+_CONSTANT = "_made_of_parameters"
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _HIDDEN = tuple(
     f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, os.path.join(os.path.dirname(_HERE), "rules"))
@@ -75,10 +76,24 @@ def opened(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_live(value: Any) -> bool:
-    """Whether a value is, or holds, a tensor on the path of gradients; the parameters of the model are constants."""
+    """Whether a value is, or holds, a tensor on the path of gradients; the model's parameters are constants."""
     if isinstance(value, Tensor):
-        return value.requires_grad and not isinstance(value, nn.Parameter)
+        return value.requires_grad and not (isinstance(value, nn.Parameter) or hasattr(value, _CONSTANT))
     return isinstance(value, (list, tuple)) and any(map(is_live, value))
+
+
+def mark_constants(args: Any, kwargs: Mapping[str, Any], out: Any) -> None:
+    """Remember what is made of parameters alone, in a pass whose graph reaches back to them."""
+    if any(t.requires_grad for _, t in tensors_in(args, kwargs)):
+        for t in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(t, Tensor) and t.requires_grad:
+                setattr(t, _CONSTANT, True)
+
+
+def unmark(t: Any) -> None:
+    """Forget that a tensor was made of parameters alone: something else has been written into it."""
+    if hasattr(t, _CONSTANT):
+        delattr(t, _CONSTANT)
 
 
 def tensors_in(args: Any, kwargs: Mapping[str, Any]) -> Iterator[tuple[Path, Tensor]]:

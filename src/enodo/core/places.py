@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +83,7 @@ class Visit:
         n = len(where.points)
         self.sight = Sight(where, [UNSEEN] * n, [0] * n, [], [[] for _ in range(n)])
         self.given = self._deal(put, known) if put is not None and known is not None else None
+        self.on_start: Callable[[Tensor], None] | None = None  # told of each tensor that gradients are taken of
 
     def _deal(self, put: Values, known: Sight) -> list[list[Tensor]]:
         """The leaves of `put`, for each Point its own; then those of the lookups."""
@@ -94,7 +95,10 @@ class Visit:
         if not self.grad:
             return t if self.keep and t.requires_grad else t.detach()
         # the clone is a place of its own: where the model uses a value twice, only what passes here counts
-        return t.clone() if t.requires_grad else t.detach().requires_grad_()
+        begun = t.clone() if t.requires_grad else t.detach().requires_grad_()
+        if self.on_start is not None:
+            self.on_start(begun)
+        return begun
 
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""

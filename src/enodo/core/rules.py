@@ -34,7 +34,7 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .errors import refuse
 from .ledger import Entry, Ledger
-from .operations import Bound, Spelling, Spot, caller, is_live, opened, out_of_place, spelling
+from .operations import Bound, Spelling, Spot, caller, is_live, mark_constants, opened, out_of_place, spelling, unmark
 from .tables import Decompose, Depends, Op, Plain, Refuse, Rule, Table, UnknownOperation
 
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
@@ -50,8 +50,8 @@ class _Ruled(torch.autograd.Function):
             own = [x.detach().requires_grad_(wanted) for x, wanted in zip(xs, live, strict=True)]
             y, *aux = _parts(call(*own))
             if true is not None:  # the same values, in the graph that computed them
-                op = Op(name, call, true.xs, _parts(call(*true.xs))[0], live, tuple(aux), at)
-                ctx.pull = rule(op)
+                apart = [x.view_as(x) for x in true.xs]  # so that the path from one operand to another is not taken
+                ctx.pull = rule(Op(name, call, apart, _parts(call(*apart))[0], live, tuple(aux), at))
         if true is None:
             ctx.pull = rule(Op(name, call, own, y, live, tuple(aux), at))
         ctx.live, ctx.operation = live, name
@@ -102,6 +102,7 @@ class Rules(TorchFunctionMode):
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.report = record, at, true, report
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
+        self._begun = record is None and at is None and true is None  # else a pass says when (`start`)
         self._inside = 0  # composites that are now being done
         self._looked_into: list[Any] = []  # those whose Python is running; one that comes again is no composite
 
@@ -120,12 +121,16 @@ class Rules(TorchFunctionMode):
                 self.record.before_write(written)
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
             return func(*args, **kwargs)
-        if any(map(is_live, args)) or any(map(is_live, kwargs.values())):
+        if self._begun and (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
             self._look_back()
             self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
+            if in_place and args:
+                unmark(args[0])
         else:
             out = func(*args, **kwargs)
+            if self.true is not None or (self.record is not None and self.record.keep):
+                mark_constants(args, kwargs, out)
         self._nodes = _sequence()
         return out
 
@@ -187,6 +192,11 @@ class Rules(TorchFunctionMode):
                 yield
         finally:
             self._inside -= 1
+
+    def start(self, t: Tensor) -> None:
+        """Be told of a tensor that gradients are taken of: what the pass did before is no business of rules."""
+        self._begun = True
+        unmark(t)
 
     def finish(self, output: Any) -> None:
         """Refuse an output that was made out of sight."""

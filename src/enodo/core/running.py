@@ -133,6 +133,7 @@ def forward(
         inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
         for visit in visits:
             visit.rows = call.rows
+            visit.on_start = rules.start if rules is not None and visit.grad else None
             inputs = visit.inputs(inputs)
             visit.attach(context, token, leave)
         if of.layer is not None:

@@ -81,17 +81,19 @@ def _mean(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
     return g.mean(places, keepdim=True) if places else g
 
 
+def _total(t: Tensor, places: list[int]) -> Tensor:
+    return t.sum(places, keepdim=True) if places else t
+
+
 def _by_activation(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
-    total, mass = ((g * x).sum(places, keepdim=True), x.sum(places, keepdim=True)) if places else (g * x, x)
-    return total / torch.where(mass == 0, 1, mass)
+    mass = _total(x.abs(), places)
+    return _total(g * x, places) / torch.where(mass == 0, 1, mass)
 
 
 def _plus_plus(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
-    square = g * g
-    below = 2 * square + ((x.sum(places, keepdim=True) if places else x) * square * g)
-    alpha = torch.where(below == 0, 0, square / torch.where(below == 0, 1, below))
-    weights = alpha * g.clamp(min=0)
-    return weights.sum(places, keepdim=True) if places else weights
+    """Equation 19, g^2 / (2 g^2 + sum(x) g^3), times g where it is positive; x as after a ReLU."""
+    up = g.clamp(min=0)
+    return _total(up / (2 + _total(x.clamp(min=0), places) * up), places)
 
 
 @method(

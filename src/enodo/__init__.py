@@ -9,6 +9,7 @@ from .core.registry import Card, method, methods
 from .core.result import Attribution
 from .core.targets import Each
 from .core.values import Values
+from .rules import Coverage, audit
 from .version import __version__
 
 load = Attribution.load
@@ -23,6 +24,7 @@ __all__ = [
     "BadArgument",
     "BadType",
     "Card",
+    "Coverage",
     "Each",
     "EnodoError",
     "NoPath",
@@ -34,6 +36,7 @@ __all__ = [
     "Values",
     "__version__",
     "ask",
+    "audit",
     "explain",
     "load",
     "method",

@@ -28,7 +28,7 @@ def _rectifiers(rule: Rule) -> Table:
     def clamp(input: Any, min: Any = None, max: Any = None, **_: Any) -> Treatment:
         return rule if _is_zero(min) and max is None else PLAIN
 
-    def threshold(input: Any, threshold: Any, value: Any, *_: Any) -> Treatment:
+    def threshold(input: Any, threshold: Any, value: Any, *_: Any, **__: Any) -> Treatment:
         return rule if _is_zero(threshold) and _is_zero(value) else PLAIN
 
     cut = Depends(clamp)

@@ -1,0 +1,64 @@
+"""Guided backpropagation and deconvolution against the pictures of their papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import enodo
+from enodo.testing.models import normal, seeded
+
+RELUS: dict[str, Callable[[Tensor], Tensor]] = {
+    "module": nn.ReLU(),
+    "module in place": nn.ReLU(inplace=True),
+    "F.relu": F.relu,
+    "F.relu in place": lambda x: (F.relu(x, inplace=True), x)[1],
+    "method": lambda x: x.relu(),
+    "method in place": lambda x: x.relu_(),
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp by position": lambda x: torch.clamp(x, 0),
+    "clamp_min_": lambda x: x.clamp_min_(0.0),
+    "threshold": lambda x: F.threshold(x, 0, 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("guided_backprop", [[0.0, 0.0, 3.0, 0.0]]), ("deconvolution", [[2.0, 0.0, 3.0, 0.0]])],
+)
+@pytest.mark.parametrize("name", RELUS)
+def test_figure_1_of_guided_backprop(method: str, expected: list[list[float]], name: str) -> None:
+    """Weights 2, -2, 3, -3 above ReLUs of which the last two are on: two signs of gradient, on and off."""
+    x, weights = torch.tensor([[-1.0, -1.0, 1.0, 1.0]]), torch.tensor([2.0, -2.0, 3.0, -3.0])
+    found = enodo.explain(lambda x: (RELUS[name](x) * weights).sum(1), x, method)
+    assert found.tensor.tolist() == expected
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution"])
+@pytest.mark.parametrize("name", RELUS)
+def test_every_spelling_is_the_same_network(method: str, name: str) -> None:
+    first, second = seeded(nn.Linear(5, 6)), seeded(nn.Linear(6, 3))
+    models = [lambda x, act=act: second(act(first(x)).tanh()) for act in (RELUS[name], F.relu)]
+    one, other = (enodo.explain(model, normal(4, 5), method, target=1).tensor for model in models)
+    assert torch.equal(one, other)
+    assert not torch.allclose(one, enodo.explain(models[0], normal(4, 5), "gradient", target=1).tensor)
+
+
+def test_other_clamps_are_no_relus() -> None:
+    def model(x: Tensor) -> Tensor:
+        return -(x.clamp(-1, 1) + x.clamp(max=0) + x.clamp(min=0.1)).sum(1)
+
+    x = normal(4, 5)
+    for method in ("guided_backprop", "deconvolution"):
+        assert torch.equal(enodo.explain(model, x, method).tensor, enodo.explain(model, x, "gradient").tensor)
+
+
+def test_rules_may_be_added() -> None:
+    guided = {F.gelu: lambda op: lambda gy: [gy.clamp(min=0)]}
+    x = normal(4, 5)
+    found = enodo.explain(lambda x: (F.gelu(x) * torch.tensor([1.0, -1, 1, -1, 1])).sum(1), x, "guided_backprop", rules=guided)
+    assert torch.equal(found.tensor, torch.tensor([1.0, 0, 1, 0, 1], dtype=x.dtype).expand(4, 5))

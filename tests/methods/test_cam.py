@@ -1,0 +1,118 @@
+"""Class activation maps on a layer small enough to do by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import enodo
+from enodo.testing.models import normal, seeded
+
+
+class Pooled(nn.Module):
+    """A layer that is the identity, and the score 2 mean(channel 0) - 4 mean(channel 1)^2 / 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2, H, W) -> (B,)."""
+        pooled = self.layer(x).mean((2, 3))
+        return 2 * pooled[:, 0] - 2 * pooled[:, 1] ** 2
+
+
+X = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]]])
+G = torch.tensor([0.5, -0.5])  # 2/4 for each place of channel 0; -4 (1/2) / 4 for those of channel 1
+
+
+def cam(method: str, model: nn.Module | None = None, x: Tensor = X, **options: object) -> Tensor:
+    return enodo.explain((model or Pooled()).eval(), x, method, **{"wrt": "layer", **options}).tensor
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "hires_cam", "xgrad_cam"])
+def test_with_the_same_gradient_everywhere_they_agree(method: str) -> None:
+    """Equation 1: alpha_k is the mean gradient; equation 2: relu(sum alpha_k A^k)."""
+    expected = torch.tensor([[[[0.0, 1.0], [1.5, 1.5]]]])
+    torch.testing.assert_close(cam(method), expected)
+
+
+def test_grad_cam_before_the_relu_and_by_channel() -> None:
+    apart = cam("grad_cam", relu=False, summed=False)
+    torch.testing.assert_close(apart, X * G[None, :, None, None])
+    torch.testing.assert_close(cam("grad_cam", relu=False), apart.sum(1, keepdim=True))
+
+
+def test_layer_cam_takes_positive_gradients_only() -> None:
+    torch.testing.assert_close(cam("layer_cam"), 0.5 * X[:, :1])
+
+
+def test_grad_cam_plus_plus_eq_19() -> None:
+    """alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + 10/2) for each place of channel 0, weight 4 alpha g."""
+    torch.testing.assert_close(cam("grad_cam_plus_plus"), 4 * 0.5 / 7 * X[:, :1])
+
+
+def test_where_gradients_differ_by_place_only_hires_follows() -> None:
+    class Placed(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x)[:, 0, 0, 0]
+
+    torch.testing.assert_close(cam("hires_cam", Placed()), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
+    torch.testing.assert_close(cam("grad_cam", Placed()), X[:, :1] / 4)
+
+
+def test_maps_can_have_the_size_of_the_input() -> None:
+    class Small(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(F.avg_pool2d(x, 2))
+
+    x = normal(2, 2, 8, 6).float()
+    small, large = (cam("grad_cam", Small(), x, resize=resize) for resize in (False, True))
+    assert small.shape == (2, 1, 4, 3)
+    torch.testing.assert_close(large, F.interpolate(small, (8, 6), mode="bilinear"))
+
+
+class Tokens(nn.Module):
+    """Patches of an image as tokens, after a class token, (B, 1, 4, 4) -> (B, 2)."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first, self.layer, self.head = first, nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores."""
+        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).flatten(1, 3)  # (B, 4, 4)
+        tokens = torch.cat([torch.zeros_like(patches[:, : self.first]), patches], 1)
+        scores: Tensor = self.head(torch.tanh(self.layer(tokens)).mean(1))
+        return scores
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_tokens_are_places(first: int) -> None:
+    model, x = seeded(Tokens(first)), normal(2, 1, 4, 4)
+    found = cam("grad_cam", model, x, target=1)
+    h, g = (enodo.explain(model, x, m, wrt="layer", target=t).tensor for m, t in (("activation", None), ("gradient", 1)))
+    torch.testing.assert_close(found, (h * g.mean(1, keepdim=True)).sum(2, keepdim=True).clamp(min=0))
+    large = cam("grad_cam", model, x, target=1, resize=True)
+    grid = found[:, first:, 0].view(2, 1, 2, 2)
+    torch.testing.assert_close(large, F.interpolate(grid, (4, 4), mode="bilinear"))
+
+
+def test_a_dimension_of_channels_that_is_none_is_refused() -> None:
+    for channel in (0, 4, -4, 9):
+        with pytest.raises(enodo.BadArgument, match="channel"):
+            cam("grad_cam", channel=channel)
+
+
+def test_guided_grad_cam_is_the_product() -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)))
+    x = normal(2, 2, 6, 6)
+    found = enodo.explain(model, x, "guided_grad_cam", layer="0", target=1).tensor
+    guided, where = (enodo.explain(model, x, m, target=1, **o).tensor for m, o in (("guided_backprop", {}), ("grad_cam", {"wrt": "0"})))
+    torch.testing.assert_close(found, guided * F.interpolate(where, (6, 6), mode="bilinear"))
+    several = enodo.explain(model, x, "guided_grad_cam", layer="0", target="all").tensor
+    torch.testing.assert_close(several[1], found)
+    with pytest.raises(enodo.BadArgument, match="layer"):
+        enodo.explain(model, x, "guided_grad_cam", layer="4", target=1)

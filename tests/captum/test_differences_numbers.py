@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import captum.attr as theirs
 import pytest
 import torch
@@ -10,6 +12,20 @@ from torch import Tensor, nn
 import enodo.captum.attr as ours
 from tests.captum.compare import close
 from tests.captum.models import Model
+
+
+class Lambda(nn.Module):
+    """A function as a module; Captum takes no other."""
+
+    def __init__(self, fn: Callable[[Tensor], Tensor], *modules: nn.Module) -> None:
+        super().__init__()
+        self.fn, self.modules_used = fn, nn.ModuleList(modules)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B,)."""
+        return self.fn(x)
+
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -144,3 +160,44 @@ def test_far_from_zero() -> None:
     assert errors[0][0] > 5e-3 > 1e-3 > errors[1][0]  # 0.0005 is half a step of float32 there
     assert errors[0][1] > 5e-5 > 1e-6 > errors[1][1]
     assert dtypes == [torch.float64, torch.float32]
+
+
+def test_softmax_by_rows() -> None:
+    """The attributions of a row sum to f(x) - f(x0), whatever rows come along."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)).eval()
+    x = torch.randn(4, 3)
+    rise = model(x)[:, 0] - model(torch.zeros(1, 3))[0, 0]
+    found = [attr.DeepLift(model).attribute(x, target=0) for attr in (theirs, ours)]
+    alone = [attr.DeepLift(model).attribute(x[:1], target=0) for attr in (theirs, ours)]
+    assert (found[0].sum(1) - rise).abs().max() > 1e-3
+    assert (found[0][:1] - alone[0]).abs().max() > 1e-4
+    close(found[1].sum(1), rise)
+    close(found[1][:1], alone[1])
+
+
+@pytest.mark.parametrize("act", [torch.tanh, torch.nn.functional.gelu, torch.exp, lambda h: h * h])
+def test_operations_without_a_module(act: Callable[[Tensor], Tensor]) -> None:
+    """f = sum act(x): the attributions are act(x) - act(x0), entry by entry."""
+    x, x0 = torch.randn(4, 3), torch.randn(4, 3)
+    model = Lambda(lambda x: act(x).sum(1))
+    found = [attr.DeepLift(model).attribute(x, x0) for attr in (theirs, ours)]
+    slope = torch.autograd.functional.vjp(lambda t: act(t).sum(), x)[1]
+    close(found[0], slope * (x - x0))
+    close(found[1], act(x) - act(x0))
+
+
+def test_relus_without_a_module() -> None:
+    """f = relu(x_0) - relu(x_1) at (1, 1): guided backpropagation stops the negative gradient."""
+    model = Lambda(lambda x: torch.relu(x[:, 0]) - torch.relu(x[:, 1]))
+    found = [attr.GuidedBackprop(model).attribute(torch.ones(1, 2)) for attr in (theirs, ours)]
+    close(found[0], torch.tensor([[1.0, -1.0]]))
+    close(found[1], torch.tensor([[1.0, 0.0]]))
+
+
+def test_a_module_that_runs_twice() -> None:
+    """relu(relu(x)) from -1 to 2: 2."""
+    relu = nn.ReLU()
+    model, x, x0 = Lambda(lambda x: relu(relu(x)).sum(1), relu), torch.tensor([[2.0]]), torch.tensor([[-1.0]])
+    with pytest.raises(RuntimeError):
+        theirs.DeepLift(model).attribute(x, x0)
+    close(ours.DeepLift(model).attribute(x, x0), torch.tensor([[2.0]]))

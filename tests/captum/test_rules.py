@@ -48,10 +48,13 @@ def test_deep_lift_of_images_with_its_delta() -> None:
     compare("DeepLift", cnn(), inputs=(images(),), baselines=(0.3,), target=1)
 
 
-def test_deep_lift_through_max_pools_from_zero() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_deep_lift_through_max_pools(bias: bool) -> None:
+    """Without biases from zero; with them where no ReLU makes several entries the largest (Captum picks any then)."""
     torch.manual_seed(0)
-    layers = nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)
-    compare("DeepLift", nn.Sequential(*layers).eval(), inputs=images(), target=1)
+    layers = nn.Conv2d(2, 4, 3, bias=bias), nn.Identity() if bias else nn.ReLU(), nn.MaxPool2d(2)
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 3)).eval()
+    compare("DeepLift", model, inputs=images(), baselines=images(1) if bias else 0, target=1)
 
 
 @pytest.mark.parametrize("custom", [

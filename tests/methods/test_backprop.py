@@ -60,5 +60,7 @@ def test_other_clamps_are_no_relus() -> None:
 def test_rules_may_be_added() -> None:
     guided = {F.gelu: lambda op: lambda gy: [gy.clamp(min=0)]}
     x = normal(4, 5)
-    found = enodo.explain(lambda x: (F.gelu(x) * torch.tensor([1.0, -1, 1, -1, 1])).sum(1), x, "guided_backprop", rules=guided)
+    found = enodo.explain(
+        lambda x: (F.gelu(x) * torch.tensor([1.0, -1, 1, -1, 1])).sum(1), x, "guided_backprop", rules=guided
+    )
     assert torch.equal(found.tensor, torch.tensor([1.0, 0, 1, 0, 1], dtype=x.dtype).expand(4, 5))

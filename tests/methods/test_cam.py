@@ -93,7 +93,9 @@ class Tokens(nn.Module):
 def test_tokens_are_places(first: int) -> None:
     model, x = seeded(Tokens(first)), normal(2, 1, 4, 4)
     found = cam("grad_cam", model, x, target=1)
-    h, g = (enodo.explain(model, x, m, wrt="layer", target=t).tensor for m, t in (("activation", None), ("gradient", 1)))
+    h, g = (
+        enodo.explain(model, x, m, wrt="layer", target=t).tensor for m, t in (("activation", None), ("gradient", 1))
+    )
     torch.testing.assert_close(found, (h * g.mean(1, keepdim=True)).sum(2, keepdim=True).clamp(min=0))
     large = cam("grad_cam", model, x, target=1, resize=True)
     grid = found[:, first:, 0].view(2, 1, 2, 2)
@@ -110,7 +112,10 @@ def test_guided_grad_cam_is_the_product() -> None:
     model = seeded(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)))
     x = normal(2, 2, 6, 6)
     found = enodo.explain(model, x, "guided_grad_cam", layer="0", target=1).tensor
-    guided, where = (enodo.explain(model, x, m, target=1, **o).tensor for m, o in (("guided_backprop", {}), ("grad_cam", {"wrt": "0"})))
+    guided, where = (
+        enodo.explain(model, x, m, target=1, **o).tensor
+        for m, o in (("guided_backprop", {}), ("grad_cam", {"wrt": "0"}))
+    )
     torch.testing.assert_close(found, guided * F.interpolate(where, (6, 6), mode="bilinear"))
     several = enodo.explain(model, x, "guided_grad_cam", layer="0", target="all").tensor
     torch.testing.assert_close(several[1], found)

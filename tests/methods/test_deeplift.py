@@ -65,7 +65,11 @@ def test_linear_models_have_their_weights() -> None:
 
 @pytest.mark.parametrize("wrt", ["INPUT", "0"])
 def test_a_function_may_combine_the_parts(wrt: str) -> None:
-    model, x, x0 = seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))), normal(3, 4), normal(3, 4, seed=1)
+    model, x, x0 = (
+        seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))),
+        normal(3, 4),
+        normal(3, 4, seed=1),
+    )
     squared = deeplift(model, x, x0, target=1, wrt=wrt, combine=lambda m, x, x0: tuple(
         a * (b - c).square() for a, b, c in zip(m, x, x0, strict=True)))  # fmt: skip
     at, at0 = (enodo.explain(model, v, "activation", wrt=wrt).tensor for v in (x, x0))
@@ -73,5 +77,7 @@ def test_a_function_may_combine_the_parts(wrt: str) -> None:
 
 
 def test_two_forward_passes_are_made() -> None:
-    found = enodo.explain(seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))), normal(3, 4), "deeplift", target=0)
+    found = enodo.explain(
+        seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))), normal(3, 4), "deeplift", target=0
+    )
     assert found.rows == 6

@@ -76,12 +76,19 @@ def test_norms_are_linear_as_attnlrp_proposition_3_4(norm: type[nn.Module]) -> N
 
 
 def network() -> nn.Module:
-    layers = nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2, bias=False), nn.ReLU(inplace=True)
+    layers = (
+        nn.Conv2d(2, 4, 3, bias=False),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 2, bias=False),
+        nn.ReLU(inplace=True),
+    )
     return seeded(nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3, bias=False)))
 
 
 @pytest.mark.parametrize(
-    "composite", ["zero", "epsilon", "gamma", "epsilon_gamma", "epsilon_plus", "epsilon_alpha2_beta1", "alpha1_beta0", "cp"]
+    "composite",
+    ["zero", "epsilon", "gamma", "epsilon_gamma", "epsilon_plus", "epsilon_alpha2_beta1", "alpha1_beta0", "cp"],
 )
 def test_relevance_is_conserved(composite: str) -> None:
     found = enodo.explain(network(), normal(3, 2, 8, 8), "lrp", target=1, composite=composite)

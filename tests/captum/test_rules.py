@@ -108,3 +108,12 @@ def test_a_noise_tunnel_around_deep_lift_without_noise() -> None:
     tunnels = [lib.NoiseTunnel(lib.DeepLift(mlp())) for lib in (ours, theirs)]
     mine, reference = (t.attribute(rows(), nt_samples=2, stdevs=0.0, target=1) for t in tunnels)
     same(mine, reference.detach())
+
+
+def test_deep_lift_shap() -> None:
+    model, background = cnn(), normal(5, 2, 8, 8, seed=2).float()
+    question: dict[str, Any] = {"baselines": background, "target": [0, 2, 1]}
+    compare("DeepLiftShap", model, inputs=images(), return_convergence_delta=True, **question)
+    compare("LayerDeepLiftShap", model, model[4], inputs=images(), return_convergence_delta=True, **question)
+    compare("NeuronDeepLiftShap", model, model[4], inputs=images(), baselines=background, neuron_selector=(1, 1, 0))
+    compare("DeepLiftShap", model, inputs=images(), baselines=lambda: background, target=1)

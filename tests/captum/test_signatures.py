@@ -23,7 +23,9 @@ METHODS = [name for name in CLASSES if issubclass(getattr(ours, name), ours.Attr
 STEPS = {
     "LayerGradientXActivation.multiply_gradient_acts",
     "DeepLift.satisfies_attribute_criteria",
+    "DeepLiftShap.satisfies_attribute_criteria",
     "LayerDeepLift.satisfies_attribute_criteria",
+    "LayerDeepLiftShap.satisfies_attribute_criteria",
 }
 DUNDERS = {"__init__", "__call__", "__eq__", "__hash__"}
 

@@ -81,3 +81,17 @@ def test_two_forward_passes_are_made() -> None:
         seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))), normal(3, 4), "deeplift", target=0
     )
     assert found.rows == 6
+
+
+def test_over_a_background_it_is_the_mean_of_the_single_ones() -> None:
+    model, x, background = (
+        seeded(nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 2))),
+        normal(3, 4),
+        normal(6, 4, seed=1),
+    )
+    whole = enodo.explain(model, x, "deeplift_shap", baseline=background, target=1)
+    single = [deeplift(model, x, row, target=1) for row in background]
+    torch.testing.assert_close(whole.tensor, torch.stack(single).mean(0))
+    assert whole.delta.abs().max() < 1e-12
+    assert whole.rows == 2 * 3 * 6
+    torch.testing.assert_close(whole.baseline_scores, model(background)[:, 1].mean().expand(3))

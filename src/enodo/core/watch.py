@@ -228,10 +228,10 @@ class Watch(TorchFunctionMode):
 
     def _constant(self, a: Any) -> Any:
         if issubclass(type(a), nn.Parameter):
-            if not a.requires_grad:
-                return a
             kept = self.constants.get(id(a)) if self.constants is not None else None
-            if kept is None or kept[0] is not a:
+            if kept is None or kept[0] is not a:  # asked first: reading a property of a tensor is an operation to modes
+                if not a.requires_grad:
+                    return a
                 kept = (a, a.detach())
                 self.constants[id(a)] = kept  # type: ignore[index]
             return kept[1]

@@ -4,7 +4,7 @@ from .activation import activation
 from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
-from .deeplift import deeplift
+from .deeplift import deeplift, deeplift_shap
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
@@ -16,6 +16,7 @@ __all__ = [
     "conductance",
     "deconvolution",
     "deeplift",
+    "deeplift_shap",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",

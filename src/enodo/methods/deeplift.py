@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
+
+from enodo.core import entry
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
@@ -42,3 +46,41 @@ def deeplift(
     if combine is not None:
         return Values(combine(m.leaves, x.leaves, x0.leaves))
     return m * (x - x0) if multiply else m
+
+
+@method(
+    "deeplift_shap",
+    title="DeepLIFT SHAP",
+    paper="Lundberg and Lee 2017, arXiv:1705.07874, section 4.2",
+    when="DeepLIFT where no single baseline is right: the mean over a background of examples, given as baseline.",
+    needs="gradient score background",
+    claims="completeness",
+)
+def deeplift_shap(
+    q: Question,
+    *,
+    multiply: bool = True,
+    rules: Mapping[Any, Any] | None = None,
+    on_unknown: Any = "error",
+    combine: Callable[..., Any] | None = None,
+    sample_deltas: bool = False,
+) -> Values:
+    """The mean of `deeplift` over the rows of a background, for every row explained.
+
+    The sum is f(x) - mean f(b), in units of the score. Options as in `deeplift`; with sample_deltas, `delta` is that of
+    each row of the background for itself, (R, B).
+    """
+    size = q.entry_x0.leaves[0].shape[0]
+    target, total, scores, deltas = q.settled_target, None, [], []
+    for r in range(size):
+        baseline = entry.take_baseline(q.baseline, size, torch.full((q.rows,), r))
+        part = replace(q, baseline=baseline, background=False, target=target, memo={})
+        found = deeplift(part, multiply=multiply, rules=rules, on_unknown=on_unknown, combine=combine)
+        total = found if total is None else total + found
+        scores.append(part.baseline_scores)
+        q.memo.update({name: part.memo[name] for name in ("sight", "x", "scores")})
+        deltas.append(found.rowsum(part.scores) - (part.scores - scores[-1]))
+    q.memo["baseline scores"] = torch.stack(scores).mean(0)
+    if sample_deltas:
+        q.memo["delta"] = torch.stack(deltas).detach()
+    return q.x if total is None else total / size

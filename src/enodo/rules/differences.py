@@ -40,8 +40,10 @@ def secant(power: float, relative: bool = False) -> Rule:
         limit: Any = torch.finfo(x.dtype).eps ** power
         if relative:
             limit = limit * ((x + x0).abs() / 2).clamp(max=1)
-        near = ~(dx.abs() > limit)  # NaN, from infinities of equal sign, is near
-        slope = (op.y - reference(op).y) / torch.where(near, 1, dx)
+        near = (dx.abs() > limit).logical_not_()  # NaN, from infinities of equal sign, is near
+        dy = op.y - reference(op).y
+        apart = torch.is_grad_enabled() or dy.shape != dx.shape
+        slope = dy / torch.where(near, 1, dx) if apart else dy.div_(dx)
         if near.any():
             slope = torch.where(near, _derivative(op, i, (x + x0) / 2), slope)
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from enodo.core.tables import PLAIN, PLAIN_TABLE, Depends, Op, Pull, Rule, Table, Treatment
 
 
 def guided(op: Op) -> Pull:
     """Positive gradients, where the ReLU is on (Springenberg et al. 2014, arXiv:1412.6806, section 3.4)."""
-    on = op.y > 0
-
-    def pull(gy: Tensor) -> list[Tensor | None]:
-        return [gy.clamp(min=0) * on]
-
-    return pull
+    return lambda gy: op.vjp(gy.clamp(min=0))
 
 
 def deconvolution(op: Op) -> Pull:

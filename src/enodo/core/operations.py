@@ -156,6 +156,17 @@ class Spot:
         return f"{self.file}:{self.line}" + (f", in module {self.module!r}" if self.module else "")
 
 
+def running_module() -> nn.Module | None:
+    """The innermost module that is now running."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
+        if isinstance(owner, nn.Module):
+            return owner
+        frame = frame.f_back
+    return None
+
+
 def caller() -> Spot:
     """The innermost line outside torch and this library that is now running."""
     file, line = "", 0

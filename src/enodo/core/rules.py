@@ -34,9 +34,22 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .errors import refuse
 from .ledger import Entry, Ledger
-from .operations import Bound, Spelling, Spot, caller, is_live, mark_constants, opened, out_of_place, spelling, unmark
+from .operations import (
+    Bound,
+    Spelling,
+    Spot,
+    caller,
+    is_live,
+    mark_constants,
+    opened,
+    out_of_place,
+    running_module,
+    spelling,
+    unmark,
+)
 from .tables import Decompose, Depends, Op, Plain, Refuse, Rule, Table, UnknownOperation
 
+_MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
 
 
@@ -136,6 +149,9 @@ class Rules(TorchFunctionMode):
 
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
         treatment = self.table.entries.get(met.name)
+        if self.table.modules and treatment is not None and not self._inside and met.name not in _MOVES:
+            module = running_module()
+            treatment = self.table.modules.get(module, treatment) if module is not None else treatment
         if isinstance(treatment, Depends):
             treatment = treatment.choose(*args, **kwargs)
         if isinstance(treatment, Refuse):

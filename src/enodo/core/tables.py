@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import BadArgument
 from .ledger import Entry
@@ -79,20 +79,28 @@ Treatment = Rule | Plain | Decompose | Refuse | Depends
 class Table:
     """Operations and how each is treated. `table | {F.relu: rule}` is a table with one more.
 
-    Keys are any spelling of an operation, or its name. An operation that is not in the table is looked into if it is
+    Keys are any spelling of an operation, or its name; or a module of the model, for all that it does itself but moving
+    data. An operation that is not in the table is looked into if it is
     made of others; else it has its own gradient where `others` is PLAIN, and is refused where it is None.
     """
 
     entries: Mapping[str, Treatment] = field(default_factory=dict)
     others: Plain | None = None
     compares: bool = False  # whether the rules need the values at the baseline
+    modules: Mapping[nn.Module, Treatment] = field(default_factory=dict)
 
     def __or__(self, more: Table | Mapping[Any, Treatment]) -> Table:
         if isinstance(more, Table):
             both = {**self.entries, **more.entries}
-            return Table(both, self.others or more.others, self.compares or more.compares)
-        named = {key if isinstance(key, str) else spelling(key).name: value for key, value in more.items()}
-        return Table({**self.entries, **named}, self.others, self.compares)
+            modules = {**self.modules, **more.modules}
+            return Table(both, self.others or more.others, self.compares or more.compares, modules)
+        modules = {key: value for key, value in more.items() if isinstance(key, nn.Module)}
+        named = {
+            key if isinstance(key, str) else spelling(key).name: value
+            for key, value in more.items()
+            if not isinstance(key, nn.Module)
+        }
+        return replace(self, entries={**self.entries, **named}, modules={**self.modules, **modules})
 
 
 PLAIN_TABLE = Table(others=PLAIN)

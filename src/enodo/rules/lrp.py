@@ -125,6 +125,20 @@ def z_plus(epsilon: float = 1e-9) -> Rule:
     return alpha_beta(1.0, 0.0, epsilon)
 
 
+def reweighted(change: Callable[[Tensor], Tensor], bias: bool = True, epsilon: float = 1e-9) -> Rule:
+    """Shares in proportion to x_i change(w_i), and b unless without `bias`; for x that are not negative."""
+
+    def rule(op: Op) -> Pull:
+        if len(op.xs) < 2:
+            return op.vjp
+        b = op.xs[2] if len(op.xs) > 2 and bias else None
+        z, pull_back = _part(op, op.xs[0], change(op.xs[1]), b)
+        share = op.y / _stable(z, epsilon)
+        return lambda gy: [pull_back(gy * share), *[None] * (len(op.xs) - 1)]
+
+    return rule
+
+
 def identity(op: Op) -> Pull:
     """All relevance of f(x) goes to x, entry by entry: c f(x) / x; where x is zero, the derivative."""
     i = op.live.index(True)

@@ -1,5 +1,13 @@
 """Captum's attribution classes and what belongs to them, under their own names."""
 
+from enodo.captum.attr._core.deep_lift import (
+    DeepLift,
+    DeepLiftShap,
+    LayerDeepLift,
+    LayerDeepLiftShap,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+)
 from enodo.captum.attr._core.inputs import GradientShap, InputXGradient, IntegratedGradients, Saliency
 from enodo.captum.attr._core.layers import (
     InternalInfluence,
@@ -9,6 +17,7 @@ from enodo.captum.attr._core.layers import (
     LayerGradientXActivation,
     LayerIntegratedGradients,
 )
+from enodo.captum.attr._core.lrp import LRP, LayerLRP
 from enodo.captum.attr._core.neurons import (
     NeuronConductance,
     NeuronGradient,
@@ -18,16 +27,10 @@ from enodo.captum.attr._core.neurons import (
 from enodo.captum.attr._core.noise_tunnel import NoiseTunnel
 from enodo.captum.attr._core.rules import (
     Deconvolution,
-    DeepLift,
-    DeepLiftShap,
     GuidedBackprop,
     GuidedGradCam,
-    LayerDeepLift,
-    LayerDeepLiftShap,
     LayerGradCam,
     NeuronDeconvolution,
-    NeuronDeepLift,
-    NeuronDeepLiftShap,
     NeuronGuidedBackprop,
 )
 from enodo.captum.attr._models.base import (
@@ -50,6 +53,7 @@ from enodo.captum.attr._utils.stat import MSE, CommonStats, Count, Max, Mean, Mi
 from enodo.captum.attr._utils.summarizer import Summarizer, SummarizerSingleTensor
 
 __all__ = [
+    "LRP",
     "MSE",
     "Attribution",
     "ClassSummarizer",
@@ -76,6 +80,7 @@ __all__ = [
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
+    "LayerLRP",
     "Max",
     "Mean",
     "Min",

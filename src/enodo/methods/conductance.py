@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values, concat
@@ -34,10 +36,10 @@ def conductance(
     """The part of f(x) - f(x0) that flows through each unit of a layer, as the inputs move along the straight path.
 
     a_j = integral of df/dh_j dh_j, the h_j being the values at `wrt` while the inputs go from x0 to x; as a sum over
-    steps + 1 nodes of the change of h from a node to the next times the mean gradient of the two, so that on smooth
-    models the error falls with the square of the steps. `one_sided` takes the gradient of the first node alone, an
-    error that falls with the steps. At the inputs it is integrated gradients. Options as there; with `tol`, the steps
-    are doubled.
+    steps + 1 nodes, and the ends of the path, of the change of h from one to the next times the mean gradient of the
+    two: on smooth models the error falls with the square of the steps. `one_sided` leaves out the ends and takes the
+    gradient of the first node of each pair, an error that falls with the steps. At the inputs it is integrated
+    gradients. Options as there; with `tol`, the steps are doubled.
     """
     if tol is None:
         check_steps(steps)
@@ -56,14 +58,25 @@ def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Val
     total: Values | None = None
     last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
     for _, _, block in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
-        joined = block if last is None else tuple(concat(pair, 0) for pair in zip(last, block, strict=True))
-        h, g = joined
+        if last is None and not one_sided:  # from the baseline itself, where the gradient may be singular
+            last = q.x0.map(lambda t: t[None]), block[1].map(lambda t: t[:1])
+        h, g = block if last is None else tuple(concat(pair, 0) for pair in zip(last, block, strict=True))
         last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
-        step = h.map(lambda t: t[1:] - t[:-1])
-        slope = g.map(lambda t: t[:-1] if one_sided else (t[:-1] + t[1:]) / 2)
-        part = slope.map(_times, step).map(lambda t: t.sum(0))
+        part = _between(h, g, one_sided)
         total = part if total is None else total + part
-    return total if total is not None else q.x
+    if total is None or last is None:
+        refuse("steps", steps, "at least one step")
+    if one_sided:
+        return total
+    end = q.x.map(lambda t, h: torch.cat([h, t[None]]), last[0])
+    return total + _between(end, concat([last[1], last[1]], 0), one_sided)
+
+
+def _between(h: Values, g: Values, one_sided: bool) -> Values:
+    """The sum over neighbouring nodes of the change of h times the mean gradient, or that of the first."""
+    step = h.map(lambda t: t[1:] - t[:-1])
+    slope = g.map(lambda t: t[:-1] if one_sided else (t[:-1] + t[1:]) / 2)
+    return slope.map(_times, step).map(lambda t: t.sum(0))
 
 
 @method(

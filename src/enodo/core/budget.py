@@ -33,7 +33,7 @@ class Budget:
         self.light = guess < LIGHT
         self.fixed = batch_size != "auto"
         self.tried = 0  # rows of the last pass begun
-        self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
+        self.row_cost: float | None = None  # measured bytes that a graph keeps, a row
         if self.fixed:
             if isinstance(batch_size, bool) or not isinstance(batch_size, int):
                 refuse("batch_size", describe(batch_size), 'a positive int or "auto"', kind=BadType)
@@ -48,15 +48,16 @@ class Budget:
         """Whether the next pass with a graph should report what it held."""
         return self.row_cost is None and not self.light
 
-    def measured(self, held: int, largest: int, rows: int, device: torch.device) -> None:
-        """Take note that a pass of `rows` rows held `held` bytes, `largest` in one tensor, and set the limit by it."""
-        self.row_cost = max(held / rows, 1)
+    def measured(self, kept: int, largest: int, rows: int, device: torch.device) -> None:
+        """Take note that the graph of a pass of `rows` rows kept `kept` bytes, the largest tensor being `largest`."""
+        self.row_cost = max(kept / rows, 1)
         if self.fixed:
             return
-        wanted = free_memory(device) * SHARE / self.row_cost
+        passing = 2 * largest / rows  # what an operation reads and writes lives beside what is kept
+        wanted = free_memory(device) * SHARE / (self.row_cost + passing)
         if device.type == "cpu":
-            enough = max(FEW, min(WORKING_SET / self.row_cost, LARGEST_TENSOR * rows / max(largest, 1)))
-            wanted = min(wanted, enough)
+            enough = min(WORKING_SET / (self.row_cost + passing), LARGEST_TENSOR * rows / max(largest, 1))
+            wanted = min(wanted, max(FEW, enough))
         self.limit = max(1, min(UNLIMITED, int(wanted)))
 
     def points(self, rows: int, left: int) -> int:

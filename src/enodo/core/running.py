@@ -16,7 +16,7 @@ from . import tree as trees
 from .errors import refuse
 from .places import Visit
 from .points import Point, Stop, enter_pass, on_layer, part_of
-from .watch import Constants, Watch
+from .watch import Constants, Load, Watch
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
@@ -111,8 +111,8 @@ def forward(
     constants: Constants | None = None,
     measure: bool = False,
     score: bool = True,
-) -> tuple[Any, dict[int, int]]:
-    """Run the model once; the value at `of` (None if `score` is not asked for) and the tensors held (storage: bytes).
+) -> tuple[Any, Load | None]:
+    """Run the model once; the value at `of` (None if `score` is not asked for) and its load if that is to be measured.
 
     With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
     visited, and parameters are constants.
@@ -147,8 +147,8 @@ def forward(
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
-        return seen[-1], watch.held or {}
-    return (part_of(output, of) if score else None), watch.held or {}
+        return seen[-1], watch.load
+    return (part_of(output, of) if score else None), watch.load
 
 
 def _own(t: Tensor, keep: bool) -> Tensor:

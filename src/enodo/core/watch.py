@@ -8,7 +8,7 @@ finds the lookups that integer inputs reach, by following those tensors through 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
-from .errors import refuse
+from .errors import BadArgument, refuse
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
@@ -177,6 +177,21 @@ class Constants(dict[int, tuple[Tensor, Tensor]]):
         self.light = light
 
 
+@dataclass
+class Load:
+    """What a pass needs of memory: the tensors that its graph may keep (storage: bytes), and the largest of all."""
+
+    kept: dict[int, int] = field(default_factory=dict)
+    largest: int = 0
+
+    def add(self, t: Tensor) -> None:
+        """Count a tensor that a call returned."""
+        storage = t.untyped_storage()
+        self.largest = max(self.largest, storage.nbytes())
+        if t.requires_grad:
+            self.kept[storage.data_ptr()] = storage.nbytes()
+
+
 class Watch(TorchFunctionMode):
     """The mode under which forward passes run."""
 
@@ -191,7 +206,7 @@ class Watch(TorchFunctionMode):
         self.constants = constants
         self.tracker = tracker
         self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
-        self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
+        self.load = Load() if measure else None
 
     def needed(self, grad: bool, shortcuts: bool) -> bool:
         """Whether a pass would be any different without this mode.
@@ -200,7 +215,7 @@ class Watch(TorchFunctionMode):
         closed, as they are in a pass with a graph.
         """
         frozen = grad and self.constants is not None and not self.constants.light
-        seeing = self.tracker is not None or self.held is not None or bool(self.stand_ins)
+        seeing = self.tracker is not None or self.load is not None or bool(self.stand_ins)
         return frozen or (shortcuts and not grad) or seeing
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -215,10 +230,14 @@ class Watch(TorchFunctionMode):
         if tracked and func is F.embedding_bag:
             with self:
                 return _open_bag(*args, **kwargs)
-        out = func(*args, **kwargs)
-        if self.held is not None and isinstance(out, Tensor) and out.requires_grad:
-            storage = out.untyped_storage()
-            self.held[storage.data_ptr()] = storage.nbytes()
+        try:
+            out = func(*args, **kwargs)
+        except IndexError as error:
+            if tracked:
+                _refuse_ids(args, kwargs, error)
+            raise
+        if self.load is not None and isinstance(out, Tensor):
+            self.load.add(out)
         if tracked and self.tracker is not None:
             out = self.tracker.after(func, args, kwargs, out)
         return out
@@ -268,3 +287,13 @@ def _open_bag(
     weights = real.to(vectors.dtype) if per_sample_weights is None else per_sample_weights * real
     total = (vectors * weights[..., None]).sum(1)
     return total if mode == "sum" else total / real.sum(1, keepdim=True).clamp(min=1)
+
+
+def _refuse_ids(args: Any, kwargs: Any, error: IndexError) -> None:
+    """Say which token ids an embedding does not have."""
+    found = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+    ids = next((t for t in found if not t.is_floating_point() and t.numel()), None)
+    table = next((t for t in found if t.is_floating_point()), None)
+    if ids is not None and table is not None:
+        given = f"token ids from {ids.min()} to {ids.max()} for an embedding of {len(table)}"
+        raise BadArgument("inputs or baseline", given, f"ids from 0 to {len(table) - 1}") from error

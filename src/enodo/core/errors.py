@@ -70,7 +70,7 @@ def describe(value: Any) -> str:
     if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
         return f"a {type(value).__name__} of ({', '.join(map(describe, value))})"
     if isinstance(value, dict):
-        return "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
+        return "{}" if not value else "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
     text = repr(value)
     text = text if len(text) <= 80 else text[:77] + "..."
     return (

@@ -124,6 +124,8 @@ def ask(
     inputs = _usable(tensors(inputs, "inputs"))
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
+    if not isinstance(kwargs, (Mapping, type(None))):
+        refuse("kwargs", kwargs, "a mapping of keyword arguments", kind=BadType)
     call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows, state)
     budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]

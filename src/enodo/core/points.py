@@ -41,6 +41,8 @@ class Point:
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             refuse("side", repr(self.side), f"one of {', '.join(map(repr, SIDES))}", 'Write Point(layer, side="in").')
+        if not isinstance(self.layer, (nn.Module, str, type(None))):
+            refuse("layer", self.layer, "a layer's dotted name, or the module", kind=BadType)
         if self.call is not None and self.call < -1:
             refuse("call", self.call, "the number of a call, from 0, or -1 for the last")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from enodo.core import quadrature
-from enodo.core.errors import BadType, SettlingWarning, refuse
+from enodo.core.errors import BadType, SettlingWarning, about, refuse
 from enodo.core.question import Question
 from enodo.core.streaming import Points
 from enodo.core.values import Values, along
@@ -102,7 +102,8 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
 
 def sizes_up_to(max_steps: int, first: int = 7) -> list[int]:
     """7, 15, 31 ... the sizes of nested rules, up to `max_steps`."""
-    check_steps(max_steps, 2 * first + 1)
+    with about("max_steps"):
+        check_steps(max_steps, 2 * first + 1)
     sizes = [first]
     while 2 * sizes[-1] + 1 <= max_steps:
         sizes.append(2 * sizes[-1] + 1)

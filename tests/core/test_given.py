@@ -28,7 +28,10 @@ def ig(inputs: Any, baseline: Any = None, model: Any = product, **options: Any) 
 
 
 class TestInputs:
-    @pytest.mark.parametrize("given", [X.numpy(), X.tolist(), X.numpy().astype(np.float32), [r.numpy() for r in X]])
+    @pytest.mark.parametrize(
+        "given",
+        [X.numpy(), X.tolist(), X.numpy().astype(np.float32), [r.numpy() for r in X], [list(r) for r in X.numpy()]],
+    )
     def test_arrays_and_lists_are_tensors(self, given):
         got = tensors(given, "inputs")
         if isinstance(given, list) and isinstance(given[0], np.ndarray):
@@ -36,6 +39,13 @@ class TestInputs:
         else:
             assert torch.equal(got, X)
             assert torch.equal(ig(given), ig(X))
+
+    def test_lists_that_are_no_table_are_containers(self):
+        words = ["a", None]
+        assert tensors(words, "inputs") == words
+        nested = tensors([[X], {"t": (X,)}], "inputs")
+        assert nested[0][0] is X
+        assert nested[1]["t"][0] is X
 
     def test_dtypes_stay_where_they_are_said(self):
         assert tensors(np.zeros(2), "inputs").dtype == torch.float64

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +21,7 @@ def tensors(value: Any, argument: str) -> Any:
     """`value` with numpy arrays and lists of numbers turned into tensors; other leaves stay."""
     if isinstance(value, Tensor):
         return value
-    if (
-        isinstance(value, list)
-        and value
-        and not any(isinstance(v, (Tensor, Mapping)) or hasattr(v, "__array__") for v in value)
-    ):
+    if isinstance(value, list) and _is_table(value):
         return _array(value, argument)
 
     def leaf(v: Any) -> Any:
@@ -33,6 +30,23 @@ def tensors(value: Any, argument: str) -> Any:
     if isinstance(value, (tuple, list, Mapping)):
         return trees.rebuild(value, [tensors(v, argument) for _, v in trees.children(value) or ()])
     return trees.map_tree(leaf, value)
+
+
+def _is_table(value: list[Any]) -> bool:
+    """Whether a list (of lists) stands for an array: it holds numbers, and neither tensors nor named entries."""
+    found = list(_entries(value))
+    if any(isinstance(v, Tensor) or getattr(v, "ndim", 0) or trees.children(v) for v in found):
+        return False
+    return any(isinstance(v, (int, float, np.number)) for v in found)
+
+
+def _entries(value: Any) -> Iterator[Any]:
+    """What nested lists and tuples hold."""
+    if isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _entries(v)
+    else:
+        yield value
 
 
 def _array(value: Any, argument: str) -> Tensor:

@@ -29,8 +29,8 @@ _MOVES = frozenset(
 )
 # Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
 _ELEMENTWISE = frozenset(
-    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide cpu cuda"
-    " nan_to_num bitwise_and".split()
+    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide floordiv cpu cuda"
+    " nan_to_num bitwise_and and bitwise_or or bitwise_xor xor".split()
 )
 
 

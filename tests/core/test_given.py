@@ -83,6 +83,18 @@ class TestInputs:
         assert count_rows(tuple(torch.zeros(rows, *shape) for shape in rest)) == rows
         assert count_rows({str(i): torch.zeros(rows, *shape) for i, shape in enumerate(rest)}) == rows
 
+    @pytest.mark.parametrize("target", [None, "all"])
+    @pytest.mark.parametrize("batch_size", ["auto", 1])
+    def test_a_lone_number_beside_the_rows_is_passed_on_and_explained_as_nothing(self, batch_size, target):
+        got = ig(
+            {"x": X, "scale": torch.tensor(2.0)},
+            model=lambda x, scale: product(x) * scale,
+            batch_size=batch_size,
+            target=target,
+        )
+        torch.testing.assert_close(got["x"], 2 * ig(X, target=target))
+        assert not got["scale"].any()
+
 
 class TestStructures:
     """A tensor is a 1-tuple is a 1-dict; the answer mirrors what was given."""

@@ -75,7 +75,11 @@ def _joined(parts: list[Any], lead: int, dims: Any) -> Any:
     """What several blocks of rows gave, laid end to end along the rows."""
     if len(parts) == 1:
         return parts[0]
-    return trees.map_tree(lambda d, *ts: torch.cat(ts, lead + d) if isinstance(ts[0], Tensor) else ts[0], dims, *parts)
+
+    def join(d: int, *ts: Any) -> Any:
+        return torch.cat(ts, lead + d) if isinstance(ts[0], Tensor) and ts[0].ndim > lead else ts[0]
+
+    return trees.map_tree(join, dims, *parts)
 
 
 def _described(settled: list[Any]) -> Any:

@@ -216,4 +216,4 @@ def complaint(row: Bad) -> str:
 
 if __name__ == "__main__":
     found = [f"{row.argument}, {row.what}: {said}" for row in TABLE if (said := complaint(row))]
-    raise SystemExit("\n".join(found))
+    raise SystemExit("\n".join(found) or 0)

@@ -92,13 +92,13 @@ def stack(t: Tensor, k: int) -> Tensor:
 
 def eager(model: Any) -> Any:
     """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
-    for name in ("_orig_mod", "_torchdynamo_orig_callable"):
-        inner = getattr(model, name, None)
-        if inner is not None:
-            return eager(inner)
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return eager(model.module)
-    return model
+    if isinstance(model, nn.Module):
+        inner = model._modules.get("_orig_mod")
+    else:
+        inner = getattr(model, "_torchdynamo_orig_callable", None)
+    return model if inner is None else eager(inner)
 
 
 def forward(
@@ -128,18 +128,20 @@ def forward(
             context.enter_context(torch.compiler.set_stance("force_eager"))
         if keep:
             context.enter_context(_plain_attention)
-        inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
+        inputs = call.inputs
         for visit in visits:
             visit.rows = call.rows
             inputs = visit.inputs(inputs)
             visit.attach(context, token, leave)
+        inputs = trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
         watch = Watch(None if keep else constants, tracker, measure, stand_ins)
         if watch.needed(grad, call.state.shortcuts):
             context.enter_context(watch)
-        context.callback(enter_pass(token))
+        if of.layer is not None or not all(v.where.at_inputs for v in visits):
+            context.callback(enter_pass(token))
         try:
             output = call(inputs)
         except Stop:
@@ -151,8 +153,10 @@ def forward(
     return (part_of(output, of) if score else None), watch.load
 
 
-def _own(t: Tensor, keep: bool) -> Tensor:
+def _own(t: Any, keep: bool) -> Any:
     """A copy that in-place code in the model may change; connected to the caller's graph only on request."""
+    if not isinstance(t, Tensor):
+        return t
     return t.clone() if keep else t.detach().clone()
 
 

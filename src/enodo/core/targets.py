@@ -197,15 +197,12 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             )
         return y
     if isinstance(index, tuple):
-        _check(
-            y,
-            len(index),
-            [i for i in index if not isinstance(i, slice)],
-            [d + 1 for d, i in enumerate(index) if not isinstance(i, slice)],
-        )
-        columns = (slice(None), *index)
-        picked = y[columns]
-        boxed = any(isinstance(i, slice) for i in index)
+        fixed = [(i, dim) for dim, i in enumerate(index, 1) if not isinstance(i, slice)]
+        _check(y, len(index), [i for i, _ in fixed], [dim for _, dim in fixed])
+        boxed = len(fixed) < len(index)
+        picked = y[(slice(None), *index)] if boxed else y
+        for i in () if boxed else index:
+            picked = picked.select(1, i)
         if picked.ndim > 1 and not boxed and picked.numel() != len(picked):
             refuse(
                 "target",

@@ -29,22 +29,14 @@ def gathered(
     # the baseline first: its pass takes the inputs along
     base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
-    if scores is not None:
-        _check_finite(question, scores)
-    if base is not None and not _is_finite(base):
-        given = "one at which the model's score is not finite"
-        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
     delta = None
     if base is not None and scores is not None:
-        total = _over_rows([v.rowsum(q.scores).to(torch.float64) for q, v in answers])
-        delta = (total - (scores - base)).to(scores.dtype).detach()
+        total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
+        delta = (total.double() - scores.double() + base.double()).to(scores.dtype)
+    if delta is None or not _is_finite(delta):  # a finite gap is the sum of finite parts
+        _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
-    for _, v in answers:
-        for t in v.leaves:
-            if not _is_finite(t):
-                given = "an explanation with NaN or infinity, although the scores are finite"
-                refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
     dims = row_dims(first.sight)
     trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
@@ -102,9 +94,19 @@ def _is_finite(t: Tensor) -> bool:
     return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
 
 
-def _check_finite(question: Question, scores: Tensor) -> None:
-    if _is_finite(scores):
-        return
+def _check_finite(question: Question, scores: Tensor | None, base: Tensor | None, answers: list[Values]) -> None:
+    """Refuse NaN and infinity, naming where they come from."""
+    if scores is not None and not _is_finite(scores):
+        _name_the_source(question, scores)
+    if base is not None and not _is_finite(base):
+        given = "one at which the model's score is not finite"
+        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
+    if not all(_is_finite(t) for v in answers for t in v.leaves):
+        given = "an explanation with NaN or infinity, although the scores are finite"
+        refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
+
+
+def _name_the_source(question: Question, scores: Tensor) -> None:
     rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
     model, inputs = question.call.model, question.call.inputs
     for path, t in trees.leaves(inputs):

@@ -200,7 +200,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
         fixed = [(i, dim) for dim, i in enumerate(index, 1) if not isinstance(i, slice)]
         _check(y, len(index), [i for i, _ in fixed], [dim for _, dim in fixed])
         boxed = len(fixed) < len(index)
-        picked = y[(slice(None), *index)] if boxed else y
+        columns = (slice(None), *index)
+        picked = y[columns] if boxed else y
         for i in () if boxed else index:
             picked = picked.select(1, i)
         if picked.ndim > 1 and not boxed and picked.numel() != len(picked):

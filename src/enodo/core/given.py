@@ -59,13 +59,15 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs):
+    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) and inputs.layout is torch.strided:
         return len(inputs)
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
+        if t.layout != torch.strided:
+            refuse("inputs" + trees.spell(path), f"a {t.layout} tensor", "a dense one", "Write x.to_dense().")
         if t.ndim:
             sizes.setdefault(len(t), "inputs" + trees.spell(path))
     if not sizes:

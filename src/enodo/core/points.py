@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from . import tree as trees
@@ -120,6 +121,10 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
     """
     calls = iter(range(1 << 62))
     layer: Any = point.layer
+    if isinstance(layer, torch.jit.ScriptModule):
+        refuse(
+            "wrt or of", f"{point}, a layer of a TorchScript model", "the inputs, or the model before it was scripted"
+        )
 
     def visit(value: Any) -> Any:
         return trees.put(value, point.path, fn(part_of(value, point), next(calls)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
@@ -18,6 +19,8 @@ from .places import Visit
 from .points import Point, Stop, enter_pass, on_layer, part_of
 from .watch import Constants, Load, Watch
 
+# Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
+_RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 
@@ -95,28 +98,39 @@ def eager(model: Any) -> Any:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return eager(model.module)
     if isinstance(model, nn.Module):
-        inner = model._modules.get("_orig_mod")
+        inner = dict(model.named_children()).get("_orig_mod")
     else:
         inner = getattr(model, "_torchdynamo_orig_callable", None)
     return model if inner is None else eager(inner)
 
 
 def forward(
+    call: Call, of: Point, visits: Sequence[Visit], *, constants: Constants | None = None, **options: bool
+) -> tuple[Any, Load | None]:
+    """Run the model once; the value at `of` (None without `score`) and the pass's load, with `measure`.
+
+    With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
+    visited, and parameters are constants. With `grad` there is a graph at all.
+    """
+    try:
+        return _forward(call, of, visits, constants, **options)
+    except Recomputes:
+        if constants is not None:
+            constants.light = True
+        return _forward(call, of, visits, constants, **options)
+
+
+def _forward(
     call: Call,
     of: Point,
     visits: Sequence[Visit],
+    constants: Constants | None,
     *,
     grad: bool,
     keep: bool = False,
-    constants: Constants | None = None,
     measure: bool = False,
     score: bool = True,
 ) -> tuple[Any, Load | None]:
-    """Run the model once; the value at `of` (None if `score` is not asked for) and its load if that is to be measured.
-
-    With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
-    visited, and parameters are constants.
-    """
     token = object()
     seen: list[Any] = []
     leave = not score and bool(visits) and all(v.where.late for v in visits)
@@ -137,20 +151,40 @@ def forward(
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
-        watch = Watch(None if keep else constants, tracker, measure, stand_ins)
+        frozen = constants is not None and not constants.light and not keep
+        watch = Watch(constants if frozen else None, tracker, measure, stand_ins)
         if watch.needed(grad, call.state.shortcuts):
             context.enter_context(watch)
         if of.layer is not None or not all(v.where.at_inputs for v in visits):
             context.callback(enter_pass(token))
-        try:
-            output = call(inputs)
-        except Stop:
-            output = None
+        within = tracker is not None or of.layer is not None or not all(v.where.at_inputs for v in visits)
+        if grad and (within or frozen):
+            context.enter_context(disable_saved_tensors_hooks(_RECOMPUTED))
+        output = _output(call, inputs, within)
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], watch.load
     return (part_of(output, of) if score else None), watch.load
+
+
+class Recomputes(Exception):
+    """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
+
+
+def _output(call: Call, inputs: Any, within: bool) -> Any:
+    """The model's output, None where the pass is left early; `within`: whether a place in the model is asked about."""
+    try:
+        return call(inputs)
+    except Stop:
+        return None
+    except RuntimeError as error:
+        if _RECOMPUTED not in str(error):
+            raise
+        if within:
+            given = f"{_RECOMPUTED}, asked about a place within it"
+            refuse("model", given, "one that keeps them", "Turn gradient checkpointing off.")
+        raise Recomputes from error
 
 
 def _own(t: Any, keep: bool) -> Any:

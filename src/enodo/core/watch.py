@@ -186,7 +186,11 @@ class Load:
 
     def add(self, t: Tensor) -> None:
         """Count a tensor that a call returned."""
-        storage = t.untyped_storage()
+        try:
+            storage = t.untyped_storage()
+        except NotImplementedError:  # within torch.vmap: a wrapper of the tensor that has one
+            self.add(torch._C._functorch.get_unwrapped(t))
+            return
         self.largest = max(self.largest, storage.nbytes())
         if t.requires_grad:
             self.kept[storage.data_ptr()] = storage.nbytes()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import enodo
 from enodo import EMBEDDING, INPUT, OUTPUT, Each, Point
@@ -30,6 +31,17 @@ class Root(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.abs().sqrt()
+
+
+class Recomputing(nn.Module):
+    """A model that keeps no activations for its backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = seeded(MLP())
+
+    def forward(self, x: Tensor) -> Any:
+        return checkpoint(self.model, x, use_reentrant=False)
 
 
 class Idle(nn.Module):
@@ -140,8 +152,9 @@ TABLE: list[Bad] = [
     bad("rows that differ", "inputs", "['x'] with 2|['y'] with 1|rows", model=named, inputs=uneven),
     bad("a ragged list", "inputs", "numbers", TYPE, inputs=[[1.0, 2.0], [3.0]]),
     bad("integers that meet no embedding", "inputs", "int64|no embedding|float()", inputs=x.long(), model=root),
+    bad("sparse numbers", "inputs", "sparse_coo|to_dense()", inputs=x.to_sparse()),
     bad("true and false", "inputs", "bool|float()", inputs=x > 0),
-    bad("words for numbers", "inputs", "numbers", TYPE, inputs=["a", "b"]),
+    bad("words for numbers", "inputs", "'a'|tensor", TYPE, inputs=["a", "b"]),
     bad("an empty tuple", "inputs", "()|tensor", TYPE, inputs=()),
     bad("ids that the embedding lacks", "inputs", "4 to 9|embedding of 9|0 to 8", model=text, inputs=ids[1:] + 4),
     bad("NaN among the numbers", "inputs", "NaN", NUMBER, inputs=nan),
@@ -151,6 +164,8 @@ TABLE: list[Bad] = [
     bad("NaN among its parameters", "model", "second.bias|NaN", NUMBER, model=poisoned()),
     bad("no path to the score", "wrt", "no gradient|detach", PATH, model=Detached().eval(), method="gradient"),
 
+    bad("a layer of one that recomputes", "model", "checkpoint|Turn", model=Recomputing().eval(), wrt="model.act"),
+    bad("a layer of a traced model", "wrt", "TracedModule|TorchScript", model=torch.jit.trace(mlp, x), wrt="first"),
     bad("a layer that does not run", "wrt", "idle|0 times|runs", model=idle, wrt="idle"),
     # places
     bad("an unknown layer", "wrt", "'frist'|'first'", wrt="frist"),

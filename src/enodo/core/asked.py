@@ -37,6 +37,7 @@ class Asked:
     of: Point
     budget: Budget
     log: Log
+    of_name: str = "OUTPUT"
     background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
     seed: int = 0
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed

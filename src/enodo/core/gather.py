@@ -12,7 +12,6 @@ from . import targets
 from . import tree as trees
 from .errors import NotFinite, refuse
 from .places import row_dims
-from .points import locate
 from .question import Question
 from .registry import Card
 from .result import Attribution, provenance
@@ -37,7 +36,7 @@ def gathered(
         _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
-    dims = row_dims(first.sight)
+    dims = row_dims(first.sight) if len(answers) > 1 else 0
     trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
@@ -50,7 +49,7 @@ def gathered(
         error=_over_rows(errors) if errors else None,
         target=_described([q.settled_target if scored else q.target for q, _ in answers]),
         wrt=", ".join(question.wrt.names),
-        of=locate(question.of, question.call.model, "of")[1],
+        of=question.of_name,
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),

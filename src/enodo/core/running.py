@@ -29,7 +29,7 @@ _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  
 class State:
     """What a pass has to know about a model beforehand."""
 
-    weights: int = 0  # bytes of parameters
+    weights: int = 0  # bytes of parameters and buffers
     compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
     training: bool = False  # the model, or a layer in it that acts differently then
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
@@ -40,13 +40,21 @@ class State:
         """The state of a model; of a plain function nothing is known."""
         if not isinstance(model, nn.Module):
             return State()
-        modules = list(model.modules())
-        weights = sum(p.nbytes for m in modules for p in m._parameters.values() if p is not None)
-        compiled = any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules)
-        shortcuts = any(isinstance(m, _FUSED) for m in modules)
-        training = model.training or any(m.training and isinstance(m, _IN_TRAINING) for m in modules)
-        own = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-        copies = {id(t): t.clone() for t in own if t is not None and t.is_inference()}
+        weights, compiled, training, shortcuts = 0, False, model.training, False
+        copies: dict[int, Tensor] = {}
+        todo, met = [model], {id(model)}
+        for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
+            new = [c for c in m._modules.values() if c is not None and id(c) not in met]
+            met.update(map(id, new))
+            todo += new
+            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
+            shortcuts = shortcuts or isinstance(m, _FUSED)
+            training = training or (m.training and isinstance(m, _IN_TRAINING))
+            for t in (*m._parameters.values(), *m._buffers.values()):
+                if t is not None:
+                    weights += t.nbytes
+                    if t.is_inference():
+                        copies[id(t)] = t.clone()
         return State(weights, compiled, training, shortcuts, copies)
 
 
@@ -98,7 +106,7 @@ def eager(model: Any) -> Any:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return eager(model.module)
     if isinstance(model, nn.Module):
-        inner = dict(model.named_children()).get("_orig_mod")
+        inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
     else:
         inner = getattr(model, "_torchdynamo_orig_callable", None)
     return model if inner is None else eager(inner)
@@ -152,20 +160,23 @@ def _forward(
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
         frozen = constants is not None and not constants.light and not keep
-        watch = Watch(constants if frozen else None, tracker, measure, stand_ins)
-        if watch.needed(grad, call.state.shortcuts):
-            context.enter_context(watch)
-        if of.layer is not None or not all(v.where.at_inputs for v in visits):
+        watch = None
+        # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
+        if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
+            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins))
+        hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
+        if hooked:
             context.callback(enter_pass(token))
-        within = tracker is not None or of.layer is not None or not all(v.where.at_inputs for v in visits)
+        within = hooked or tracker is not None
         if grad and (within or frozen):
             context.enter_context(disable_saved_tensors_hooks(_RECOMPUTED))
         output = _output(call, inputs, within)
+    load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
-        return seen[-1], watch.load
-    return (part_of(output, of) if score else None), watch.load
+        return seen[-1], load
+    return (part_of(output, of) if score else None), load
 
 
 class Recomputes(Exception):

@@ -213,16 +213,6 @@ class Watch(TorchFunctionMode):
         self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
         self.load = Load() if measure else None
 
-    def needed(self, grad: bool, shortcuts: bool) -> bool:
-        """Whether a pass would be any different without this mode.
-
-        Under it, torch's fused shortcuts for inference (`nn.TransformerEncoder`), which run no inner layers, stay
-        closed, as they are in a pass with a graph.
-        """
-        frozen = grad and self.constants is not None and not self.constants.light
-        seeing = self.tracker is not None or self.load is not None or bool(self.stand_ins)
-        return frozen or (shortcuts and not grad) or seeing
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.stand_ins:

@@ -10,7 +10,7 @@ from torch import Tensor
 from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
-from enodo.core.values import Values, concat
+from enodo.core.values import Values
 
 from .gradient_shap import _times
 from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
@@ -53,30 +53,45 @@ def conductance(
 
 
 def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Values:
-    """The sum over the path of the change of h from each node to the next, times the gradient there."""
+    """The sum over the path of the change of h from each node to the next, times the gradient there.
+
+    Unless one-sided, the ends of the path are nodes as well, but for their gradients: at the baseline it may be
+    singular, so that the neighbour's is taken.
+    """
     alphas, _ = nodes(quadrature, steps + 1)
+    if not one_sided:
+        alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+    n = len(alphas)
     total: Values | None = None
     last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
-    for _, _, block in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
-        if last is None and not one_sided:  # from the baseline itself, where the gradient may be singular
-            last = q.x0.map(lambda t: t[None]), block[1].map(lambda t: t[:1])
-        h, g = block if last is None else tuple(concat(pair, 0) for pair in zip(last, block, strict=True))
-        last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
-        part = _between(h, g, one_sided)
-        total = part if total is None else total + part
-    if total is None or last is None:
+    for i, j, (h, g) in q.seen(n, line(q.entry_x0, q.entry_x, alphas), ends=not one_sided):
+        pairs = [] if last is None else [(i - 1, last, (_cut(h, 0, 1), _cut(g, 0, 1)))]
+        if j - i > 1:
+            pairs.append((i, (_cut(h, 0, -1), _cut(g, 0, -1)), (_cut(h, 1, None), _cut(g, 1, None))))
+        for first, (h0, g0), (h1, g1) in pairs:
+            slope = g0 if one_sided else _mean(g0, g1, first == 0, first + h0.leaves[0].shape[0] == n - 1)
+            part = slope.map(_times, h1 - h0).map(lambda t: t.sum(0))
+            total = part if total is None else total + part
+        last = _cut(h, -1, None), _cut(g, -1, None)
+    if total is None:
         refuse("steps", steps, "at least one step")
-    if one_sided:
-        return total
-    end = q.x.map(lambda t, h: torch.cat([h, t[None]]), last[0])
-    return total + _between(end, concat([last[1], last[1]], 0), one_sided)
+    return total
 
 
-def _between(h: Values, g: Values, one_sided: bool) -> Values:
-    """The sum over neighbouring nodes of the change of h times the mean gradient, or that of the first."""
-    step = h.map(lambda t: t[1:] - t[:-1])
-    slope = g.map(lambda t: t[:-1] if one_sided else (t[:-1] + t[1:]) / 2)
-    return slope.map(_times, step).map(lambda t: t.sum(0))
+def _cut(v: Values, start: int, stop: int | None) -> Values:
+    return v.map(lambda t: t[start:stop])
+
+
+def _mean(g0: Values, g1: Values, from_baseline: bool, to_inputs: bool) -> Values:
+    """The mean gradient of each pair of nodes, (k, ...); the inner node's where the other is an end of the path."""
+
+    def mean(a: Tensor, b: Tensor) -> Tensor:
+        inner = [b[:1]] if from_baseline else []
+        stop = len(a) - 1 if to_inputs else len(a)
+        inner.append((a[int(from_baseline) : stop] + b[int(from_baseline) : stop]) / 2)
+        return torch.cat([*inner, a[-1:]] if to_inputs else inner)
+
+    return g0.map(mean, g1)
 
 
 @method(

@@ -21,13 +21,12 @@ MAX_STEPS = 255  # the largest nested rule
 
 def line(x0: Values, x: Values, alphas: Tensor) -> Points:
     """Points x0 + a (x - x0) for each a (n,), made as they are asked for."""
-    way = x - x0
 
     def points(i: int, j: int) -> Values:
-        def at(start: Tensor, step: Tensor) -> Tensor:
-            return torch.addcmul(start, alphas[i:j].to(step).view(-1, *[1] * step.ndim), step)
+        def at(start: Tensor, end: Tensor) -> Tensor:
+            return torch.lerp(start, end, alphas[i:j].to(end).view(-1, *[1] * end.ndim))  # exact at both ends
 
-        return x0.map(at, way)
+        return x0.map(at, x)
 
     return points
 

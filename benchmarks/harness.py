@@ -139,7 +139,7 @@ def line(work: Work, found: dict[str, Any] | None) -> str:
 
 def promise(value: float, limit: float | None, least: bool) -> list[str]:
     """A measured ratio and what was promised of it."""
-    text = f"{value:.2f}"
+    text = f"{value:.3g}"
     if limit is None:
         return [text, ""]
     kept = value >= limit if least else value <= limit
@@ -150,8 +150,8 @@ def agreement(work: Work, difference: dict[str, float]) -> str:
     """Whether the sides say the same: to `agree`, or no farther from float64 than Captum, or as two draws do."""
     text = f"{difference['captum']:.0e}"
     if "draws" in difference:
-        good = difference["captum"] <= 1.5 * difference["draws"]
-        text += f" (two draws of Captum's: {difference['draws']:.0e})"
+        good = difference["captum"] <= 1.25 * difference["draws"]
+        text += f" (two draws: {difference['draws']:.0e})"
     else:
         good = work.agree is not None and difference["captum"] <= work.agree
     if "enodo exact" in difference:

@@ -167,20 +167,25 @@ def all_neurons(conductance: bool) -> Work:
 
 
 def bare_conductance(model: nn.Module, x: Tensor, alphas: Tensor) -> list[Tensor]:
-    """At all of LAYERS in one pass: the sum of the mean gradient of two nodes times the change of the layer between."""
+    """At all of LAYERS in one pass: the sum of the mean gradient of two nodes times the change of the layer between.
+
+    From the baseline to the first node and from the last to the inputs the gradient is that of the node.
+    """
     seen: dict[str, Tensor] = {}
     hooks = [
         getattr(model, name).register_forward_hook(lambda _m, _i, output, name=name: seen.update({name: output}))
         for name in LAYERS
     ]
-    z = (x * alphas.view(-1, 1, 1, 1)).requires_grad_()
-    score = model(z)[:, 3].sum()
+    path = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+    z = (x * path.view(-1, 1, 1, 1)).requires_grad_()
+    score = model(z)[1:-1, 3].sum()
     for hook in hooks:
         hook.remove()
-    found = zip(
-        [seen[name].detach() for name in LAYERS], torch.autograd.grad(score, [seen[n] for n in LAYERS]), strict=True
-    )
-    return [((g[1:] + g[:-1]) / 2 * h.diff(dim=0)).sum(0, keepdim=True) for h, g in found]
+    found = []
+    for layer, g in zip(LAYERS, torch.autograd.grad(score, [seen[name] for name in LAYERS]), strict=True):
+        g[0], g[-1] = g[1], g[-2]
+        found.append(((g[1:] + g[:-1]) / 2 * seen[layer].detach().diff(dim=0)).sum(0, keepdim=True))
+    return found
 
 
 def layer_conductance() -> Work:

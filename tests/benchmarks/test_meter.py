@@ -60,9 +60,9 @@ def test_distance_refuses_answers_of_other_shapes():
 
 
 def test_a_broken_promise_is_bold():
-    assert promise(1.5, 1.6, least=True) == ["**1.50**", ">= 1.6"]
-    assert promise(1.5, 1.6, least=False) == ["1.50", "<= 1.6"]
-    assert promise(1.5, None, least=True) == ["1.50", ""]
+    assert promise(1.5, 1.6, least=True) == ["**1.5**", ">= 1.6"]
+    assert promise(1.5, 1.6, least=False) == ["1.5", "<= 1.6"]
+    assert promise(1.5, None, least=True) == ["1.5", ""]
     work = Work("w", "w", {})
     assert agreement(work, {"captum": 1e-5}) == "1e-05"
     assert agreement(work, {"captum": 1e-3}) == "**1e-03**"

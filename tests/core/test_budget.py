@@ -121,7 +121,7 @@ class TestMeasuring:
         cost = 1 << 20
         budget.measured(cost * 2, cost // 8, 2, CPU)
         assert not budget.unmeasured
-        assert budget.limit == budgets.WORKING_SET // cost
+        assert budget.limit == budgets.WORKING_SET // (cost + cost // 8)  # what is kept, and twice the largest tensor
 
     def test_a_few_rows_are_run_even_above_the_working_set(self, monkeypatch):
         monkeypatch.setattr(budgets, "free_memory", lambda device: float(1 << 40))
@@ -137,10 +137,10 @@ class TestMeasuring:
 
     def test_a_large_tensor_bounds_the_rows(self):
         budget = Budget("auto", 0, 1 << 20)
-        budget.measured(3 << 20, 2 << 20, 1, CPU)
-        assert budget.limit == 16  # 48 MiB / 3 MiB, and 32 MiB / 2 MiB
-        budget.measured(4 << 20, 4 << 20, 1, CPU)
-        assert budget.limit == 8
+        budget.measured(2 << 20, 2 << 20, 1, CPU)
+        assert budget.limit == 8  # 48 MiB / (2 + 2 x 2) MiB, and less than 32 MiB / 2 MiB
+        budget.measured(1 << 10, 5 << 20, 1, CPU)
+        assert budget.limit == budgets.FEW  # 32 MiB / 5 MiB would be 6, 48 MiB / (2 x 5) MiB are fewer than a few
 
     def test_a_fixed_size_is_not_changed_by_measuring(self):
         budget = Budget(3, 0, 1 << 20)

@@ -28,7 +28,10 @@ def ig(inputs: Any, baseline: Any = None, model: Any = product, **options: Any) 
 
 
 class TestInputs:
-    @pytest.mark.parametrize("given", [X.numpy(), X.tolist(), X.numpy().astype(np.float32), [r.numpy() for r in X]])
+    @pytest.mark.parametrize(
+        "given",
+        [X.numpy(), X.tolist(), X.numpy().astype(np.float32), [r.numpy() for r in X], [list(r) for r in X.numpy()]],
+    )
     def test_arrays_and_lists_are_tensors(self, given):
         got = tensors(given, "inputs")
         if isinstance(given, list) and isinstance(given[0], np.ndarray):
@@ -36,6 +39,13 @@ class TestInputs:
         else:
             assert torch.equal(got, X)
             assert torch.equal(ig(given), ig(X))
+
+    def test_lists_that_are_no_table_are_containers(self):
+        words = ["a", None]
+        assert tensors(words, "inputs") == words
+        nested = tensors([[X], {"t": (X,)}], "inputs")
+        assert nested[0][0] is X
+        assert nested[1]["t"][0] is X
 
     def test_dtypes_stay_where_they_are_said(self):
         assert tensors(np.zeros(2), "inputs").dtype == torch.float64
@@ -72,6 +82,18 @@ class TestInputs:
     def test_rows_are_the_first_dimension_of_all(self, rows, rest):
         assert count_rows(tuple(torch.zeros(rows, *shape) for shape in rest)) == rows
         assert count_rows({str(i): torch.zeros(rows, *shape) for i, shape in enumerate(rest)}) == rows
+
+    @pytest.mark.parametrize("target", [None, "all"])
+    @pytest.mark.parametrize("batch_size", ["auto", 1])
+    def test_a_lone_number_beside_the_rows_is_passed_on_and_explained_as_nothing(self, batch_size, target):
+        got = ig(
+            {"x": X, "scale": torch.tensor(2.0)},
+            model=lambda x, scale: product(x) * scale,
+            batch_size=batch_size,
+            target=target,
+        )
+        torch.testing.assert_close(got["x"], 2 * ig(X, target=target))
+        assert not got["scale"].any()
 
 
 class TestStructures:

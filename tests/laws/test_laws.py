@@ -1,4 +1,4 @@
-"""Every law, asked of every method at every zoo model: at all places, or (where a law asks often) at one place in turn."""
+"""Every law, asked of every method at every zoo model: at all places, or (where a law is slow) at one in turn."""
 
 from __future__ import annotations
 

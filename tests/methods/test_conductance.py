@@ -41,14 +41,15 @@ class TestLayerConductance:
 
     @pytest.mark.parametrize("one_sided", [False, True])
     def test_the_sum_over_nodes_is_the_one_it_says(self, one_sided):
-        """sum_j slope_j (h(alpha_j+1) - h(alpha_j)): the gradient of the first node, or the mean of both."""
+        """The sum over j of slope_j (h(alpha_j+1) - h(alpha_j)): that of the first node; or the mean, and the ends."""
         x, steps = torch.tensor([[2.0]], dtype=torch.float64), 10
         h = (torch.arange(steps + 1, dtype=torch.float64) / (steps + 1) * 2) ** 2  # riemann_left of 11 nodes
         slope = 2 * h[:-1] if one_sided else h[:-1] + h[1:]
         options = {"steps": steps, "quadrature": "riemann_left", "one_sided": one_sided}
         for batch_size in (1, 4, "auto"):
             got = tensor(Cubed(), x, "conductance", wrt="square", batch_size=batch_size, **options)
-            torch.testing.assert_close(got[0, 0], (slope * h.diff()).sum())
+            end = 0 if one_sided else 2 * h[-1] * (4 - h[-1])
+            torch.testing.assert_close(got[0, 0], (slope * h.diff()).sum() + end)
 
     @pytest.mark.parametrize("layer", ["first", "act1", "second", "act2"])
     @pytest.mark.parametrize(("one_sided", "order"), [(False, 4), (True, 2)])
@@ -60,7 +61,9 @@ class TestLayerConductance:
             for n in (100, 200)
         ]
         assert total[1].abs().max() < (0.02 if one_sided else 2e-4)
-        if layer != "act2" or not one_sided:  # the score is linear in act2: its gradient is the same on both sides
+        if layer == "act2" and not one_sided:  # the score is linear there, its gradient the same everywhere
+            assert total[1].abs().max() < 1e-12
+        elif layer != "act2":
             assert (total[0].norm() / total[1].norm()).item() == pytest.approx(order, rel=0.1)
 
     def test_the_gap_is_reported(self):
@@ -73,9 +76,13 @@ class TestLayerConductance:
     def test_published_the_conductance_of_an_identity_layer_tends_to_integrated_gradients(self):
         x = published_inputs()
         wanted = torch.tensor([[0.8883, 1.5497, 0.7550], [2.0657, 0.2219, 2.5996]])
-        far = [(tensor(Toy(), x, "conductance", wrt="lin1", steps=n) - wanted).abs().max().item() for n in (5, 25, 125)]
+        options = {"wrt": "lin1", "one_sided": True}
+        far = [(tensor(Toy(), x, "conductance", steps=n, **options) - wanted).abs().max().item() for n in (5, 25, 125)]
         assert far[0] > far[1] > far[2]
-        assert far[2] < 1e-3
+        assert far[2] < 2e-2
+        assert (
+            tensor(Toy(), x, "conductance", wrt="lin1", steps=5) - wanted
+        ).abs().max() < 5e-5  # what print rounds off
 
     def test_at_the_inputs_it_tends_to_integrated_gradients(self):
         model, x = Mlp(4), uniform(3, 4)

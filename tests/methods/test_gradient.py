@@ -77,6 +77,25 @@ def test_at_a_layer_by_hand():
     torch.testing.assert_close(tensor(model, x, "input_x_gradient", wrt="hidden"), gradient * h)
 
 
+def test_a_loss_that_a_layer_returns_beside_its_value_is_left_alone():
+    class Layer(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x.square().sum() * 0.1
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Layer(3, 2)
+
+        def forward(self, x):
+            return self.layer(x)[0]
+
+    for batch_size in ("auto", 1):
+        got = enodo.explain(Model().eval(), torch.rand(4, 3), "gradient", target=1, wrt="layer", batch_size=batch_size)
+        assert torch.equal(got[0], torch.tensor([[0.0, 1.0]] * 4))
+        assert got[1].item() == 0
+
+
 def test_of_a_neuron_by_hand():
     """The neuron h_1 = W_1 x has the gradient W_1."""
     got = tensor(Squares(), uniform(4, 3), "gradient", of="hidden", target=1)

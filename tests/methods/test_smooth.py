@@ -171,7 +171,7 @@ def test_a_column_of_single_numbers_has_no_range():
         ({"noise": -1.0}, "noise"),
         ({"noise": float("nan")}, "noise"),
         ({"noise": "much"}, "noise"),
-        ({"inner": "integrated_gradient"}, "method"),
+        ({"inner": "integrated_gradient"}, "inner"),
         ({"stepps": 5}, "options"),
         ({"inner": "integrated_gradients", "stepps": 5}, "options"),
     ],

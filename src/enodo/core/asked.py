@@ -12,7 +12,7 @@ from torch import Tensor
 from . import entry, targets
 from . import tree as trees
 from .budget import Budget
-from .errors import refuse
+from .errors import describe, refuse
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present
 from .points import Point
@@ -38,6 +38,7 @@ class Asked:
     of: Point
     budget: Budget
     log: Log
+    of_name: str = "OUTPUT"
     background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
     seed: int = 0
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed
@@ -197,6 +198,9 @@ class Asked:
         elif self.wrt.at_inputs and not self.wrt.ids:
             visit = Visit(self.wrt, None, False, self.create_graph, None)
             visit.inputs(self.call.inputs)
+            if not len(visit.sight.values):
+                given = f"{describe(self.call.inputs)}, without a floating-point tensor"
+                refuse("inputs", given, "numbers, or token ids that are looked up", "Write x.float() for numbers.")
             self.memo["sight"], self.memo["x"] = visit.sight, self.shift or visit.sight.values
         else:
             self._look()
@@ -274,7 +278,7 @@ class Asked:
         device = _device(call.inputs) if measure else torch.device("cpu")
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
-        output, held = forward(
+        output, load = forward(
             call,
             self.of,
             visits,
@@ -285,9 +289,9 @@ class Asked:
             score=score,
             rules=self.rules,
         )
-        if measure:
-            total = torch.cuda.memory_allocated(device) - before if before else sum(held.values())
-            self.budget.measured(total, max(held.values(), default=0), call.rows, device)
+        if load is not None:
+            kept = torch.cuda.memory_allocated(device) - before if before else sum(load.kept.values())
+            self.budget.measured(kept, load.largest, call.rows, device)
         self.log.forwarded(call.rows)
         return output
 

@@ -18,7 +18,8 @@ WORKING_SET = 48 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
 FEW = 5  # rows that a pass has even above the working set, memory permitting
 FIRST_PASS = 32 << 20  # bytes of activations for the guess that precedes any measurement
-GROWTH = 4096  # bytes of activations guessed for each byte of input
+GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks
+GUESSED = 2 << 30  # bytes up to which a guess is trusted with a first pass of `FEW` rows
 LIGHT = 256 << 10  # bytes a row, guessed, below which there is nothing to measure or to save
 UNLIMITED = 4096  # rows; more gains nothing
 SHARE = 0.4  # of the free memory
@@ -33,7 +34,7 @@ class Budget:
         self.light = guess < LIGHT
         self.fixed = batch_size != "auto"
         self.tried = 0  # rows of the last pass begun
-        self.row_cost: float | None = None  # measured bytes of activations a row, with a graph
+        self.row_cost: float | None = None  # measured bytes that a graph keeps, a row
         if self.fixed:
             if isinstance(batch_size, bool) or not isinstance(batch_size, int):
                 refuse("batch_size", describe(batch_size), 'a positive int or "auto"', kind=BadType)
@@ -41,22 +42,24 @@ class Budget:
                 refuse("batch_size", batch_size, 'a positive int or "auto"')
             self.limit = batch_size
             return
-        self.limit = max(1, min(UNLIMITED, FIRST_PASS // max(1, guess)))
+        few = FEW if FEW * guess <= GUESSED else 1
+        self.limit = max(few, min(UNLIMITED, FIRST_PASS // max(1, guess)))
 
     @property
     def unmeasured(self) -> bool:
         """Whether the next pass with a graph should report what it held."""
         return self.row_cost is None and not self.light
 
-    def measured(self, held: int, largest: int, rows: int, device: torch.device) -> None:
-        """Take note that a pass of `rows` rows held `held` bytes, `largest` in one tensor, and set the limit by it."""
-        self.row_cost = max(held / rows, 1)
+    def measured(self, kept: int, largest: int, rows: int, device: torch.device) -> None:
+        """Take note that the graph of a pass of `rows` rows kept `kept` bytes, the largest tensor being `largest`."""
+        self.row_cost = max(kept / rows, 1)
         if self.fixed:
             return
-        wanted = free_memory(device) * SHARE / self.row_cost
+        passing = 2 * largest / rows  # what an operation reads and writes lives beside what is kept
+        wanted = free_memory(device) * SHARE / (self.row_cost + passing)
         if device.type == "cpu":
-            enough = max(FEW, min(WORKING_SET / self.row_cost, LARGEST_TENSOR * rows / max(largest, 1)))
-            wanted = min(wanted, enough)
+            enough = min(WORKING_SET / (self.row_cost + passing), LARGEST_TENSOR * rows / max(largest, 1))
+            wanted = min(wanted, max(FEW, enough))
         self.limit = max(1, min(UNLIMITED, int(wanted)))
 
     def points(self, rows: int, left: int) -> int:

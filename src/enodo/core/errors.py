@@ -65,11 +65,12 @@ def about(argument: str) -> Iterator[None]:
 def describe(value: Any) -> str:
     """What `value` is, in a few words: tensors by dtype and shape, containers by their entries."""
     if isinstance(value, torch.Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"{'an' if kind.startswith('i') else 'a'} {kind} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
         return f"a {type(value).__name__} of ({', '.join(map(describe, value))})"
     if isinstance(value, dict):
-        return "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
+        return "{}" if not value else "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
     text = repr(value)
     text = text if len(text) <= 80 else text[:77] + "..."
     return (
@@ -85,4 +86,4 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     close = difflib.get_close_matches(word, known, n=count, cutoff=0.4)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
-    return f"Known: {', '.join(known[:12])}{' ...' if len(known) > 12 else ''}."
+    return f"Known: {', '.join(known[:12])}{', ...' if len(known) > 12 else '.'}"

@@ -26,6 +26,8 @@ from .running import Call, State, eager
 from .values import Values, is_continuous
 from .watch import Constants
 
+VECTOR = 1024  # bytes guessed for an embedding vector
+
 Spot = Point | str | nn.Module
 
 
@@ -124,6 +126,8 @@ def ask(
     inputs = _usable(tensors(inputs, "inputs"))
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
+    if not isinstance(kwargs, (Mapping, type(None))):
+        refuse("kwargs", kwargs, "a mapping of keyword arguments", kind=BadType)
     call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows, state)
     budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
@@ -132,7 +136,7 @@ def ask(
     asked = _where(places, model, inputs, "gradient" in needs, isinstance(wrt, (list, tuple)))
     # an input that is not asked about stays as it is; for layers, all inputs go from the baseline to x
     entry = asked if asked.at_inputs else _where([INPUT], model, inputs, "gradient" in needs)
-    end, _ = locate(of, model, "of")
+    end, end_name = locate(of, model, "of")
     if end.side in ("input", "embedding"):
         refuse("of", str(end), "the output or a layer")
     return Question(
@@ -144,6 +148,7 @@ def ask(
         wrt=asked,
         entry=entry,
         of=end,
+        of_name=end_name,
         budget=budget,
         constants=Constants(budget.light),
         log=log or Log(),
@@ -184,7 +189,9 @@ def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool =
 
 
 def _row_bytes(inputs: Any, rows: int) -> int:
-    return sum(t.nbytes for _, t in trees.leaves(inputs) if isinstance(t, Tensor)) // rows
+    """Bytes of input a row; an integer counts as the vector that it may be looked up as."""
+    found = [t for _, t in trees.leaves(inputs) if isinstance(t, Tensor)]
+    return sum(t.nbytes if is_continuous(t) else VECTOR * t.numel() for t in found) // rows
 
 
 def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iterator[tuple[Question, Values]]:

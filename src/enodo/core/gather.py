@@ -12,7 +12,6 @@ from . import targets
 from . import tree as trees
 from .errors import NotFinite, refuse
 from .places import row_dims
-from .points import locate
 from .question import Question
 from .registry import Card
 from .result import Attribution, provenance
@@ -29,23 +28,15 @@ def gathered(
     # the baseline first: its pass takes the inputs along
     base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
-    if scores is not None:
-        _check_finite(question, scores)
-    if base is not None and not _is_finite(base):
-        given = "one at which the model's score is not finite"
-        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
     delta = None
     if base is not None and scores is not None:
-        total = _over_rows([v.rowsum(q.scores).to(torch.float64) for q, v in answers])
-        delta = (total - (scores - base)).to(scores.dtype).detach()
+        total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
+        delta = (total.double() - scores.double() + base.double()).to(scores.dtype)
+    if delta is None or not _is_finite(delta):  # a finite gap is the sum of finite parts
+        _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
-    for _, v in answers:
-        for t in v.leaves:
-            if not _is_finite(t):
-                given = "an explanation with NaN or infinity, although the scores are finite"
-                refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
-    dims = row_dims(first.sight)
+    dims = row_dims(first.sight) if len(answers) > 1 else 0
     trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
@@ -58,7 +49,7 @@ def gathered(
         error=_over_rows(errors) if errors else None,
         target=_described([q.settled_target if scored else q.target for q, _ in answers]),
         wrt=", ".join(question.wrt.names),
-        of=locate(question.of, question.call.model, "of")[1],
+        of=question.of_name,
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),
@@ -75,7 +66,11 @@ def _joined(parts: list[Any], lead: int, dims: Any) -> Any:
     """What several blocks of rows gave, laid end to end along the rows."""
     if len(parts) == 1:
         return parts[0]
-    return trees.map_tree(lambda d, *ts: torch.cat(ts, lead + d) if isinstance(ts[0], Tensor) else ts[0], dims, *parts)
+
+    def join(d: int, *ts: Any) -> Any:
+        return torch.cat(ts, lead + d) if isinstance(ts[0], Tensor) and ts[0].ndim > lead else ts[0]
+
+    return trees.map_tree(join, dims, *parts)
 
 
 def _described(settled: list[Any]) -> Any:
@@ -98,9 +93,19 @@ def _is_finite(t: Tensor) -> bool:
     return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
 
 
-def _check_finite(question: Question, scores: Tensor) -> None:
-    if _is_finite(scores):
-        return
+def _check_finite(question: Question, scores: Tensor | None, base: Tensor | None, answers: list[Values]) -> None:
+    """Refuse NaN and infinity, naming where they come from."""
+    if scores is not None and not _is_finite(scores):
+        _name_the_source(question, scores)
+    if base is not None and not _is_finite(base):
+        given = "one at which the model's score is not finite"
+        refuse("baseline", given, "a baseline that the model can score", kind=NotFinite)
+    if not all(_is_finite(t) for v in answers for t in v.leaves):
+        given = "an explanation with NaN or infinity, although the scores are finite"
+        refuse("inputs or baseline", given, "points at which the gradient is finite", kind=NotFinite)
+
+
+def _name_the_source(question: Question, scores: Tensor) -> None:
     rows = (~scores.reshape(-1, scores.shape[-1]).isfinite().all(0)).nonzero().flatten().tolist()
     model, inputs = question.call.model, question.call.inputs
     for path, t in trees.leaves(inputs):

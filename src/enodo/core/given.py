@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +21,7 @@ def tensors(value: Any, argument: str) -> Any:
     """`value` with numpy arrays and lists of numbers turned into tensors; other leaves stay."""
     if isinstance(value, Tensor):
         return value
-    if (
-        isinstance(value, list)
-        and value
-        and not any(isinstance(v, (Tensor, Mapping)) or hasattr(v, "__array__") for v in value)
-    ):
+    if isinstance(value, list) and _is_table(value):
         return _array(value, argument)
 
     def leaf(v: Any) -> Any:
@@ -33,6 +30,23 @@ def tensors(value: Any, argument: str) -> Any:
     if isinstance(value, (tuple, list, Mapping)):
         return trees.rebuild(value, [tensors(v, argument) for _, v in trees.children(value) or ()])
     return trees.map_tree(leaf, value)
+
+
+def _is_table(value: list[Any]) -> bool:
+    """Whether a list (of lists) stands for an array: it holds numbers, and neither tensors nor named entries."""
+    found = list(_entries(value))
+    if any(isinstance(v, Tensor) or getattr(v, "ndim", 0) or trees.children(v) for v in found):
+        return False
+    return any(isinstance(v, (int, float, np.number)) for v in found)
+
+
+def _entries(value: Any) -> Iterator[Any]:
+    """What nested lists and tuples hold."""
+    if isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _entries(v)
+    else:
+        yield value
 
 
 def _array(value: Any, argument: str) -> Tensor:
@@ -45,13 +59,15 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs):
+    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) and inputs.layout is torch.strided:
         return len(inputs)
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
+        if t.layout != torch.strided:
+            refuse("inputs" + trees.spell(path), f"a {t.layout} tensor", "a dense one", "Write x.to_dense().")
         if t.ndim:
             sizes.setdefault(len(t), "inputs" + trees.spell(path))
     if not sizes:

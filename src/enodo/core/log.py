@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import BadType, describe, refuse
 from .values import Values, concat
 
 
@@ -20,6 +21,10 @@ class Log:
         self.planned = 0
         self.stderr: list[Values] = []
         self.error: list[Tensor] = []
+        if not isinstance(progress, bool) and not callable(progress):
+            refuse(
+                "progress", describe(progress), "True, False or a function of (rows done, rows planned)", kind=BadType
+            )
         self._bar = _bar() if progress is True else progress or None
 
     def note(self, text: str) -> None:

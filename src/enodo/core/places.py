@@ -104,6 +104,8 @@ class Visit:
         """See or set the value at the i-th Point."""
         point = self.where.points[i]
         form, found = Form.of(value, self.rows if point.layer is not None else 0, lambda path: _likely(point, path))
+        if point.side == "input" and not self.keep:
+            found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
         leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
         return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone

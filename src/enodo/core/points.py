@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from . import tree as trees
@@ -41,6 +42,8 @@ class Point:
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             refuse("side", repr(self.side), f"one of {', '.join(map(repr, SIDES))}", 'Write Point(layer, side="in").')
+        if not isinstance(self.layer, (nn.Module, str, type(None))):
+            refuse("layer", self.layer, "a layer's dotted name, or the module", kind=BadType)
         if self.call is not None and self.call < -1:
             refuse("call", self.call, "the number of a call, from 0, or -1 for the last")
 
@@ -80,6 +83,8 @@ INPUT, OUTPUT, EMBEDDING = Point(side="input"), Point(side="output"), Point(side
 
 def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Point, str]:
     """The Point with its module found in `model`, and its spelling by name."""
+    if spec is INPUT or spec is OUTPUT:
+        return spec, spec.side.upper()
     point = Point.parse(spec)
     if point.layer is None:
         return point, str(point)
@@ -87,14 +92,22 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
         if isinstance(point.layer, nn.Module):
             return point, str(point)
         refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
+    if isinstance(point.layer, str) and (layer := _submodule(model, point.layer)) is not None:
+        return replace(point, layer=layer), str(point)
     known = dict(model.named_modules())
     if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
         # a module may run without being registered (kept in a list, say); one that does not run is refused then
         return point, str(point if name is None else replace(point, layer=name))
-    if point.layer not in known:
-        refuse(argument, repr(point.layer), "the dotted name of a layer", nearest(point.layer, filter(None, known)))
-    return replace(point, layer=known[point.layer]), str(point)
+    refuse(argument, repr(point.layer), "the dotted name of a layer", nearest(point.layer, filter(None, known)))
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+    """The layer of a dotted name, by its parents' own lists; None where there is none."""
+    layer: nn.Module | None = model
+    for part in name.split(".") if name else ():
+        layer = None if layer is None or part not in layer._modules else layer._modules[part]
+    return layer
 
 
 class Stop(BaseException):
@@ -118,6 +131,10 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
     """
     calls = iter(range(1 << 62))
     layer: Any = point.layer
+    if isinstance(layer, torch.jit.ScriptModule):
+        refuse(
+            "wrt or of", f"{point}, a layer of a TorchScript model", "the inputs, or the model before it was scripted"
+        )
 
     def visit(value: Any) -> Any:
         return trees.put(value, point.path, fn(part_of(value, point), next(calls)))

@@ -106,17 +106,25 @@ class Question(Asked):
 
         return self.stream(n, points, run)
 
-    def seen(self, n: int, points: Points) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
-        """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space."""
+    def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
+        """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
 
-        def run(x: Values, k: int) -> tuple[Values, Values]:
+        With `ends` the first point is the baseline and the last the inputs: their scores need no pass of their own.
+        """
+
+        def run(x: Values, k: int) -> tuple[Values, Values, Tensor]:
             sight, output = self.passed(x, k, grad=True)
-            at = sight.values
-            g = self._gradients(self.score_of(output, k), at, k)
+            at, scores = sight.values, self.score_of(output, k)
+            g = self._gradients(scores, at, k)
             at = at if self.create_graph else at.map(torch.Tensor.detach)
-            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g
+            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores
 
-        return self.stream(n, points, run)
+        for i, j, (at, g, scores) in self.stream(n, points, run):
+            if ends and i == 0:
+                self.memo.setdefault("baseline scores", _by_point(scores, j)[0])
+            if ends and j == n:
+                self.memo.setdefault("scores", _by_point(scores, j - i)[-1])
+            yield i, j, (at, g)
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
         """The values at `wrt`, with the inputs set to points of `entry_x`'s space."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
@@ -17,8 +18,10 @@ from .errors import refuse
 from .places import Visit
 from .points import Point, Stop, enter_pass, on_layer, part_of
 from .rules import Rules
-from .watch import Constants, Watch
+from .watch import Constants, Load, Watch
 
+# Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
+_RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 
@@ -27,7 +30,7 @@ _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  
 class State:
     """What a pass has to know about a model beforehand."""
 
-    weights: int = 0  # bytes of parameters
+    weights: int = 0  # bytes of parameters and buffers
     compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
     training: bool = False  # the model, or a layer in it that acts differently then
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
@@ -38,13 +41,21 @@ class State:
         """The state of a model; of a plain function nothing is known."""
         if not isinstance(model, nn.Module):
             return State()
-        modules = list(model.modules())
-        weights = sum(p.nbytes for m in modules for p in m._parameters.values() if p is not None)
-        compiled = any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules)
-        shortcuts = any(isinstance(m, _FUSED) for m in modules)
-        training = model.training or any(m.training and isinstance(m, _IN_TRAINING) for m in modules)
-        own = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-        copies = {id(t): t.detach().clone() for t in own if t is not None and t.is_inference()}
+        weights, compiled, training, shortcuts = 0, False, model.training, False
+        copies: dict[int, Tensor] = {}
+        todo, met = [model], {id(model)}
+        for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
+            new = [c for c in m._modules.values() if c is not None and id(c) not in met]
+            met.update(map(id, new))
+            todo += new
+            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
+            shortcuts = shortcuts or isinstance(m, _FUSED)
+            training = training or (m.training and isinstance(m, _IN_TRAINING))
+            for t in (*m._parameters.values(), *m._buffers.values()):
+                if t is not None:
+                    weights += t.nbytes
+                    if t.is_inference():
+                        copies[id(t)] = t.detach().clone()
         return State(weights, compiled, training, shortcuts, copies)
 
 
@@ -93,32 +104,43 @@ def stack(t: Tensor, k: int) -> Tensor:
 
 def eager(model: Any) -> Any:
     """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
-    for name in ("_orig_mod", "_torchdynamo_orig_callable"):
-        inner = getattr(model, name, None)
-        if inner is not None:
-            return eager(inner)
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return eager(model.module)
-    return model
+    if isinstance(model, nn.Module):
+        inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
+    else:
+        inner = getattr(model, "_torchdynamo_orig_callable", None)
+    return model if inner is None else eager(inner)
 
 
 def forward(
+    call: Call, of: Point, visits: Sequence[Visit], *, constants: Constants | None = None, **options: bool
+) -> tuple[Any, Load | None]:
+    """Run the model once; the value at `of` (None without `score`) and the pass's load, with `measure`.
+
+    With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
+    visited, and parameters are constants. With `grad` there is a graph at all.
+    """
+    try:
+        return _forward(call, of, visits, constants, **options)
+    except Recomputes:
+        if constants is not None:
+            constants.light = True
+        return _forward(call, of, visits, constants, **options)
+
+
+def _forward(
     call: Call,
     of: Point,
     visits: Sequence[Visit],
+    constants: Constants | None,
     *,
     grad: bool,
     keep: bool = False,
-    constants: Constants | None = None,
     measure: bool = False,
     score: bool = True,
     rules: Rules | None = None,
-) -> tuple[Any, dict[int, int]]:
-    """Run the model once; the value at `of` (None if `score` is not asked for) and the tensors held (storage: bytes).
-
-    With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
-    visited, and parameters are constants.
-    """
+) -> tuple[Any, Load | None]:
     token = object()
     seen: list[Any] = []
     leave = not score and bool(visits) and all(v.where.late for v in visits)
@@ -130,37 +152,74 @@ def forward(
             context.enter_context(torch.compiler.set_stance("force_eager"))
         if keep:
             context.enter_context(_plain_attention)
-        inputs = trees.map_tree(lambda t: _own(t, keep) if isinstance(t, Tensor) else t, call.inputs)
+        rules, constants = _under(context, rules if grad else None, constants, visits)
+        inputs = call.inputs
         for visit in visits:
             visit.rows = call.rows
-            visit.on_start = rules.start if rules is not None and visit.grad else None
             inputs = visit.inputs(inputs)
             visit.attach(context, token, leave)
+        inputs = trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
-        if rules is not None and grad:
-            context.enter_context(rules)
-            constants = Constants() if constants is None or constants.light else constants
-        watch = Watch(None if keep else constants, tracker, measure, stand_ins)
-        if watch.needed(grad, call.state.shortcuts):
-            context.enter_context(watch)
-        context.callback(enter_pass(token))
-        try:
-            output = call(inputs)
-        except Stop:
-            output = None
-        if rules is not None and grad:
-            rules.finish(output)
+        frozen = constants is not None and not constants.light and not keep
+        watch = None
+        # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
+        if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
+            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins))
+        hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
+        if hooked:
+            context.callback(enter_pass(token))
+        within = hooked or tracker is not None or rules is not None
+        if grad and (within or frozen):
+            context.enter_context(disable_saved_tensors_hooks(_RECOMPUTED))
+        output = _output(call, inputs, within, rules)
+    load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
-        return seen[-1], watch.held or {}
-    return (part_of(output, of) if score else None), watch.held or {}
+        return seen[-1], load
+    return (part_of(output, of) if score else None), load
 
 
-def _own(t: Tensor, keep: bool) -> Tensor:
+def _under(
+    context: ExitStack, rules: Rules | None, constants: Constants | None, visits: Sequence[Visit]
+) -> tuple[Rules | None, Constants | None]:
+    """Enter the rules of a pass, if any: they are told where its graph starts, and want parameters as constants."""
+    if rules is None:
+        return None, constants
+    for visit in visits:
+        visit.on_start = rules.start
+    context.enter_context(rules)
+    return rules, Constants() if constants is None or constants.light else constants
+
+
+class Recomputes(Exception):
+    """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
+
+
+def _output(call: Call, inputs: Any, within: bool, rules: Rules | None) -> Any:
+    """The model's output, None where the pass is left early; `within`: whether a place in the model is asked about."""
+    try:
+        output = call(inputs)
+        if rules is not None:
+            rules.finish(output)
+        return output
+    except Stop:
+        return None
+    except RuntimeError as error:
+        if _RECOMPUTED not in str(error):
+            raise
+        if within:
+            given = f"{_RECOMPUTED}, asked about a place within it"
+            refuse("model", given, "one that keeps them", "Turn gradient checkpointing off.")
+        raise Recomputes from error
+
+
+def _own(t: Any, keep: bool) -> Any:
     """A copy that in-place code in the model may change; connected to the caller's graph only on request."""
+    if not isinstance(t, Tensor):
+        return t
     return t.clone() if keep else t.detach().clone()
 
 

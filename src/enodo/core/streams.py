@@ -25,8 +25,8 @@ def deviations(noise: Any, x: Values) -> Values:
     for one in each:
         if isinstance(one, bool) or not isinstance(one, (int, float)):
             refuse("noise", one, "a standard deviation, 0 or more", kind=BadType)
-        if not one >= 0:
-            refuse("noise", one, "a standard deviation, 0 or more")
+        if not 0 <= one < float("inf"):
+            refuse("noise", one, "a standard deviation, 0 or more, finite")
     return Values(t.new_tensor(one) for t, one in zip(x.leaves, each, strict=True))
 
 

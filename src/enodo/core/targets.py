@@ -61,21 +61,18 @@ class Selector:
             score = self.pick(output, tiles)
         except BadArgument:
             if tiles > 1:  # say the same of as many rows as the user gave
-                self.pick(trees.map_tree(lambda t: t[: self.rows] if _has_rows(t, rows) else t, output), 1)
+                self.pick(trees.map_tree(lambda t: _first(t, self.rows), output), 1)
             raise
         if score.ndim == 1 and len(score) == rows:
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
-            refuse(
-                "target",
-                f"{describe(self.spec)}, which selects shape {tuple(score.shape)}",
-                f"one score for each of {rows} rows",
-            )
+            given = f"{describe(self.spec)}, which selects shape {tuple(score.shape)}"
+            refuse("target", given, f"one score for each of the {rows} rows of a pass")
         return score if self.many or score.numel() != rows else score.reshape(rows)
 
 
-def _has_rows(t: Any, rows: int) -> bool:
-    return isinstance(t, Tensor) and t.ndim > 0 and len(t) == rows
+def _first(t: Any, rows: int) -> Any:
+    return t[:rows] if isinstance(t, Tensor) and t.ndim else t
 
 
 def tensor_of(output: Any) -> Tensor:
@@ -200,15 +197,13 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             )
         return y
     if isinstance(index, tuple):
-        _check(
-            y,
-            len(index),
-            [i for i in index if not isinstance(i, slice)],
-            [d + 1 for d, i in enumerate(index) if not isinstance(i, slice)],
-        )
+        fixed = [(i, dim) for dim, i in enumerate(index, 1) if not isinstance(i, slice)]
+        _check(y, len(index), [i for i, _ in fixed], [dim for _, dim in fixed])
+        boxed = len(fixed) < len(index)
         columns = (slice(None), *index)
-        picked = y[columns]
-        boxed = any(isinstance(i, slice) for i in index)
+        picked = y[columns] if boxed else y
+        for i in () if boxed else index:
+            picked = picked.select(1, i)
         if picked.ndim > 1 and not boxed and picked.numel() != len(picked):
             refuse(
                 "target",
@@ -297,9 +292,6 @@ def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
     if score.ndim == 2 and len(score) == rows and score.shape[1] != 1:
         return score.T
     if score.numel() != rows:
-        refuse(
-            "target",
-            f"a callable that returned shape {tuple(score.shape)}",
-            f"({rows},), one score a row, or ({rows}, T)",
-        )
+        given = f"a callable that returned shape {tuple(score.shape)}"
+        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)")
     return score.reshape(rows)

@@ -40,7 +40,8 @@ class Form:
         if isinstance(value, Tensor):
             found = [((), value)] if is_continuous(value) else []
         else:
-            found = [(p, t) for p, t in trees.leaves(value) if isinstance(t, Tensor) and is_continuous(t)]
+            tensors = [(p, t) for p, t in trees.leaves(value) if isinstance(t, Tensor)]
+            found = [(p, t) for p, t in tensors if is_continuous(t) and t.ndim]  # a lone number has no rows
         paths = tuple(path for path, _ in found)
         leaves = [t for _, t in found]
         dims: tuple[int, ...] = ()
@@ -80,7 +81,7 @@ class Form:
         front, dtype = ((), None) if like is None else (like.shape[:lead], like.dtype)
 
         def blank(t: Any) -> Any:
-            return torch.zeros(*front, *t.shape, dtype=dtype, device=t.device) if isinstance(t, Tensor) else None
+            return torch.zeros((*front, *t.shape), dtype=dtype, device=t.device) if isinstance(t, Tensor) else None
 
         return Form(trees.map_tree(blank, self.template), self.paths, self.dims).fill(leaves, lead)
 

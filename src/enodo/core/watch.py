@@ -8,7 +8,7 @@ finds the lookups that integer inputs reach, by following those tensors through 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
+from .embeddings import open_bag, refuse_ids
 from .errors import refuse
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
@@ -29,8 +30,8 @@ _MOVES = frozenset(
 )
 # Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
 _ELEMENTWISE = frozenset(
-    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide cpu cuda"
-    " nan_to_num bitwise_and".split()
+    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide floordiv cpu cuda"
+    " nan_to_num bitwise_and and bitwise_or or bitwise_xor xor".split()
 )
 
 
@@ -177,6 +178,25 @@ class Constants(dict[int, tuple[Tensor, Tensor]]):
         self.light = light
 
 
+@dataclass
+class Load:
+    """What a pass needs of memory: the tensors that its graph may keep (storage: bytes), and the largest of all."""
+
+    kept: dict[int, int] = field(default_factory=dict)
+    largest: int = 0
+
+    def add(self, t: Tensor) -> None:
+        """Count a tensor that a call returned."""
+        try:
+            storage = t.untyped_storage()
+        except NotImplementedError:  # within torch.vmap: a wrapper of the tensor that has one
+            self.add(torch._C._functorch.get_unwrapped(t))
+            return
+        self.largest = max(self.largest, storage.nbytes())
+        if t.requires_grad:
+            self.kept[storage.data_ptr()] = storage.nbytes()
+
+
 class Watch(TorchFunctionMode):
     """The mode under which forward passes run."""
 
@@ -191,17 +211,7 @@ class Watch(TorchFunctionMode):
         self.constants = constants
         self.tracker = tracker
         self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
-        self.held: dict[int, int] | None = {} if measure else None  # storage -> bytes
-
-    def needed(self, grad: bool, shortcuts: bool) -> bool:
-        """Whether a pass would be any different without this mode.
-
-        Under it, torch's fused shortcuts for inference (`nn.TransformerEncoder`), which run no inner layers, stay
-        closed, as they are in a pass with a graph.
-        """
-        frozen = grad and self.constants is not None and not self.constants.light
-        seeing = self.tracker is not None or self.held is not None or bool(self.stand_ins)
-        return frozen or (shortcuts and not grad) or seeing
+        self.load = Load() if measure else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -214,11 +224,15 @@ class Watch(TorchFunctionMode):
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
         if tracked and func is F.embedding_bag:
             with self:
-                return _open_bag(*args, **kwargs)
-        out = func(*args, **kwargs)
-        if self.held is not None and isinstance(out, Tensor) and out.requires_grad:
-            storage = out.untyped_storage()
-            self.held[storage.data_ptr()] = storage.nbytes()
+                return open_bag(*args, **kwargs)
+        try:
+            out = func(*args, **kwargs)
+        except IndexError as error:
+            if tracked:
+                refuse_ids(args, kwargs, error)
+            raise
+        if self.load is not None and isinstance(out, Tensor):
+            self.load.add(out)
         if tracked and self.tracker is not None:
             out = self.tracker.after(func, args, kwargs, out)
         return out
@@ -238,33 +252,3 @@ class Watch(TorchFunctionMode):
         if isinstance(a, (list, tuple)) and a and any(issubclass(type(t), nn.Parameter) for t in a):
             return type(a)([self._constant(t) for t in a])
         return a
-
-
-def _open_bag(
-    input: Tensor,
-    weight: Tensor,
-    offsets: Tensor | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    mode: str = "mean",
-    sparse: bool = False,
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Tensor:
-    """`embedding_bag` of bags (B, n) as a lookup and a reduction, so that each token is seen."""
-    if input.ndim != 2 or offsets is not None:
-        refuse(
-            "inputs",
-            "token ids in one dimension with offsets",
-            "bags of equal length, ids of shape (B, n)",
-            "Pad them.",
-        )
-    vectors = F.embedding(input, weight, None, max_norm, norm_type)  # (B, n, D)
-    real = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
-    if mode == "max":
-        return vectors.masked_fill(~real[..., None], float("-inf")).amax(1)
-    weights = real.to(vectors.dtype) if per_sample_weights is None else per_sample_weights * real
-    total = (vectors * weights[..., None]).sum(1)
-    return total if mode == "sum" else total / real.sum(1, keepdim=True).clamp(min=1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
-from enodo.core.values import Values, concat
+from enodo.core.values import Values
 
 from .gradient_shap import _times
 from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
@@ -34,10 +36,10 @@ def conductance(
     """The part of f(x) - f(x0) that flows through each unit of a layer, as the inputs move along the straight path.
 
     a_j = integral of df/dh_j dh_j, the h_j being the values at `wrt` while the inputs go from x0 to x; as a sum over
-    steps + 1 nodes of the change of h from a node to the next times the mean gradient of the two, so that on smooth
-    models the error falls with the square of the steps. `one_sided` takes the gradient of the first node alone, an
-    error that falls with the steps. At the inputs it is integrated gradients. Options as there; with `tol`, the steps
-    are doubled.
+    steps + 1 nodes, and the ends of the path, of the change of h from one to the next times the mean gradient of the
+    two: on smooth models the error falls with the square of the steps. `one_sided` leaves out the ends and takes the
+    gradient of the first node of each pair, an error that falls with the steps. At the inputs it is integrated
+    gradients. Options as there; with `tol`, the steps are doubled.
     """
     if tol is None:
         check_steps(steps)
@@ -51,19 +53,45 @@ def conductance(
 
 
 def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Values:
-    """The sum over the path of the change of h from each node to the next, times the gradient there."""
+    """The sum over the path of the change of h from each node to the next, times the gradient there.
+
+    Unless one-sided, the ends of the path are nodes as well, but for their gradients: at the baseline it may be
+    singular, so that the neighbour's is taken.
+    """
     alphas, _ = nodes(quadrature, steps + 1)
+    if not one_sided:
+        alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+    n = len(alphas)
     total: Values | None = None
     last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
-    for _, _, block in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas)):
-        joined = block if last is None else tuple(concat(pair, 0) for pair in zip(last, block, strict=True))
-        h, g = joined
-        last = h.map(lambda t: t[-1:]), g.map(lambda t: t[-1:])
-        step = h.map(lambda t: t[1:] - t[:-1])
-        slope = g.map(lambda t: t[:-1] if one_sided else (t[:-1] + t[1:]) / 2)
-        part = slope.map(_times, step).map(lambda t: t.sum(0))
-        total = part if total is None else total + part
-    return total if total is not None else q.x
+    for i, j, (h, g) in q.seen(n, line(q.entry_x0, q.entry_x, alphas), ends=not one_sided):
+        pairs = [] if last is None else [(i - 1, last, (_cut(h, 0, 1), _cut(g, 0, 1)))]
+        if j - i > 1:
+            pairs.append((i, (_cut(h, 0, -1), _cut(g, 0, -1)), (_cut(h, 1, None), _cut(g, 1, None))))
+        for first, (h0, g0), (h1, g1) in pairs:
+            slope = g0 if one_sided else _mean(g0, g1, first == 0, first + h0.leaves[0].shape[0] == n - 1)
+            part = slope.map(_times, h1 - h0).map(lambda t: t.sum(0))
+            total = part if total is None else total + part
+        last = _cut(h, -1, None), _cut(g, -1, None)
+    if total is None:
+        refuse("steps", steps, "at least one step")
+    return total
+
+
+def _cut(v: Values, start: int, stop: int | None) -> Values:
+    return v.map(lambda t: t[start:stop])
+
+
+def _mean(g0: Values, g1: Values, from_baseline: bool, to_inputs: bool) -> Values:
+    """The mean gradient of each pair of nodes, (k, ...); the inner node's where the other is an end of the path."""
+
+    def mean(a: Tensor, b: Tensor) -> Tensor:
+        inner = [b[:1]] if from_baseline else []
+        stop = len(a) - 1 if to_inputs else len(a)
+        inner.append((a[int(from_baseline) : stop] + b[int(from_baseline) : stop]) / 2)
+        return torch.cat([*inner, a[-1:]] if to_inputs else inner)
+
+    return g0.map(mean, g1)
 
 
 @method(

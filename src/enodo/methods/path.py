@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from enodo.core import quadrature
-from enodo.core.errors import BadType, SettlingWarning, refuse
+from enodo.core.errors import BadType, SettlingWarning, about, refuse
 from enodo.core.question import Question
 from enodo.core.streaming import Points
 from enodo.core.values import Values, along
@@ -21,13 +21,12 @@ MAX_STEPS = 255  # the largest nested rule
 
 def line(x0: Values, x: Values, alphas: Tensor) -> Points:
     """Points x0 + a (x - x0) for each a (n,), made as they are asked for."""
-    way = x - x0
 
     def points(i: int, j: int) -> Values:
-        def at(start: Tensor, step: Tensor) -> Tensor:
-            return torch.addcmul(start, alphas[i:j].to(step).view(-1, *[1] * step.ndim), step)
+        def at(start: Tensor, end: Tensor) -> Tensor:
+            return torch.lerp(start, end, alphas[i:j].to(end).view(-1, *[1] * end.ndim))  # exact at both ends
 
-        return x0.map(at, way)
+        return x0.map(at, x)
 
     return points
 
@@ -102,7 +101,8 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
 
 def sizes_up_to(max_steps: int, first: int = 7) -> list[int]:
     """7, 15, 31 ... the sizes of nested rules, up to `max_steps`."""
-    check_steps(max_steps, 2 * first + 1)
+    with about("max_steps"):
+        check_steps(max_steps, 2 * first + 1)
     sizes = [first]
     while 2 * sizes[-1] + 1 <= max_steps:
         sizes.append(2 * sizes[-1] + 1)

@@ -1,0 +1,108 @@
+"""The core as a whole, over shapes, dtypes, batch sizes and structures drawn by hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import enodo
+from enodo.core import tree as trees
+from tests.core.trees import nests
+
+METHODS: dict[str, dict[str, Any]] = {
+    "gradient": {},
+    "input_x_gradient": {},
+    "integrated_gradients": {"steps": 3},
+    "gradient_shap": {"samples": 3},
+    "smoothgrad": {"samples": 3},
+}
+methods = st.sampled_from(sorted(METHODS))
+shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    return [t for _, t in trees.leaves(tree) if isinstance(t, Tensor)]
+
+
+def score(tree: Any) -> Tensor:
+    """sum_i c_i x_i^2 + the product of the rows' sums: every tensor matters, and they matter together."""
+    found = tensors_of(tree)
+    rows = [t.reshape(len(t), -1) for t in found]
+    squares = sum((i + 1) * r.square().sum(1) for i, r in enumerate(rows))
+    return squares + torch.stack([r.sum(1) for r in rows]).prod(0)
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[Any, int]:
+    """A nest of tensors with the same number of rows."""
+    rows = draw(st.integers(1, 4))
+    dtype = draw(st.sampled_from([torch.float32, torch.float64]))
+
+    def leaf(shape: tuple[int, ...]) -> Tensor:
+        return torch.linspace(-1, 1, max(1, rows * torch.Size(shape).numel()), dtype=dtype).view(rows, *shape)
+
+    found = nests(st.one_of(shapes.map(leaf), st.sampled_from(["text", None])))
+    tree = draw(found.filter(lambda t: len(tensors_of(t)) > 0))
+    return (tree,), rows
+
+
+@given(questions(), methods)
+def test_the_answer_mirrors_the_inputs(question, method):
+    """The same containers, shapes and dtypes; None where there was no tensor; the inputs as they were."""
+    inputs, _ = question
+    before = [t.clone() for t in tensors_of(inputs)]
+    got = enodo.explain(score, inputs, method, **METHODS[method])
+    pairs = list(zip(trees.leaves(inputs), trees.leaves(got.values), strict=True))
+    for (path, mine), (other, theirs) in pairs:
+        assert path == other
+        assert (theirs.shape, theirs.dtype) == (mine.shape, mine.dtype) if isinstance(mine, Tensor) else theirs is None
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(inputs), strict=True))
+    assert not any(t.requires_grad for t in tensors_of(inputs) + tensors_of(got.values))
+
+
+@given(questions(), methods, st.integers(1, 12))
+@settings(max_examples=30)
+def test_neither_the_size_of_passes_nor_batch_mates_matter(question, method, batch_size):
+    inputs, rows = question
+    whole = enodo.explain(score, inputs, method, **METHODS[method])
+    cut = enodo.explain(score, inputs, method, batch_size=batch_size, **METHODS[method])
+    for a, b in zip(tensors_of(whole.values), tensors_of(cut.values), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5 if a.dtype == torch.float32 else 1e-12, rtol=1e-5)
+    first = trees.map_tree(lambda t: t[: rows // 2 + 1] if isinstance(t, Tensor) else t, inputs)
+    alone = enodo.explain(score, first, method, **METHODS[method])
+    for a, b in zip(tensors_of(whole.values), tensors_of(alone.values), strict=True):
+        torch.testing.assert_close(a[: len(b)], b, atol=1e-5 if a.dtype == torch.float32 else 1e-12, rtol=1e-5)
+
+
+@given(questions())
+def test_completeness(question):
+    """Integrated gradients of a polynomial of degree n are exact with n/2 Gauss nodes."""
+    inputs, _ = question
+    doubles = trees.map_tree(lambda t: t.double() if isinstance(t, Tensor) else t, inputs)
+    degree = max(2, len(tensors_of(doubles)))
+    got = enodo.explain(score, doubles, steps=degree)
+    total = sum(t.reshape(len(t), -1).sum(1) for t in tensors_of(got.values))
+    torch.testing.assert_close(total, score(doubles) - score(trees.map_tree(torch.zeros_like, (tensors_of(doubles),))))
+
+
+@given(st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]), methods, st.integers(1, 5))
+def test_dtypes_go_through(dtype, method, rows):
+    x = torch.linspace(-1, 1, rows * 3).view(rows, 3).to(dtype)
+    got = enodo.explain(lambda x: x.square().sum(1), x, method, **METHODS[method])
+    assert got.dtype == dtype
+    assert got.scores is not None
+    assert got.scores.dtype == dtype
+    if method == "gradient":
+        assert torch.equal(got.tensor, 2 * x)
+
+
+@given(st.integers(1, 4), shapes)
+def test_memory_layout_does_not_matter(rows, shape):
+    x = torch.randn(rows, *shape, dtype=torch.float64)
+    for other in (x.expand(1, *x.shape)[0], x.movedim(-1, 0).contiguous().movedim(0, -1), x[:, None].clone()[:, 0]):
+        one, two = (enodo.explain(score, v, steps=2).tensor for v in (x, other))
+        torch.testing.assert_close(one, two, atol=1e-14, rtol=0)

@@ -1,0 +1,246 @@
+"""`Watch`: positions of token ids through every call in its lists, parameters as constants, bytes held."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import enodo
+from enodo.core import watch
+from enodo.core.watch import Constants, Lookup, Tracker, Watch
+
+IDS = torch.arange(24).view(4, 6) * 3 + 5  # every entry tells where it was: (id - 5) / 3
+START = (IDS - 5) // 3
+
+# For each call that moves entries: what it does to a (4, 6) tensor of ids.
+MOVES: dict[str, Callable[[Tensor], Tensor | tuple[Tensor, ...]]] = {
+    "view": lambda t: t.view(6, 4),
+    "reshape": lambda t: torch.reshape(t, (2, 12)),
+    "flatten": lambda t: t.flatten(),
+    "ravel": lambda t: t.ravel(),
+    "unflatten": lambda t: t.unflatten(1, (2, 3)),
+    "squeeze": lambda t: t[None].squeeze(0),
+    "unsqueeze": lambda t: t.unsqueeze(1),
+    "transpose": lambda t: t.transpose(0, 1),
+    "permute": lambda t: t.permute(1, 0),
+    "t": lambda t: t.t(),
+    "T": lambda t: t.T,
+    "mT": lambda t: t.mT,
+    "movedim": lambda t: t.movedim(0, 1),
+    "moveaxis": lambda t: torch.moveaxis(t, 0, 1),
+    "swapaxes": lambda t: t.swapaxes(0, 1),
+    "swapdims": lambda t: t.swapdims(0, 1),
+    "contiguous": lambda t: t.T.contiguous(),
+    "clone": lambda t: t.clone(),
+    "detach": lambda t: t.detach(),
+    "expand": lambda t: t[:, None].expand(4, 2, 6),
+    "expand_as": lambda t: t[:1].expand_as(t),
+    "broadcast_to": lambda t: torch.broadcast_to(t, (2, 4, 6)),
+    "repeat": lambda t: t.repeat(2, 1),
+    "repeat_interleave": lambda t: t.repeat_interleave(2, dim=1),
+    "tile": lambda t: t.tile(1, 2),
+    "__getitem__": lambda t: t[1:3, [4, 0]],
+    "index_select": lambda t: t.index_select(1, torch.tensor([5, 0])),
+    "select": lambda t: t.select(1, 2),
+    "narrow": lambda t: t.narrow(1, 2, 3),
+    "split": lambda t: t.split([2, 4], dim=1),
+    "tensor_split": lambda t: t.tensor_split(4, dim=1),
+    "chunk": lambda t: torch.chunk(t, 3, dim=1),
+    "unbind": lambda t: t.unbind(1),
+    "flip": lambda t: t.flip(0),
+    "roll": lambda t: t.roll(2, 1),
+    "cat": lambda t: torch.cat((t, t[:, :2]), 1),
+    "concat": lambda t: torch.concat([t, t], dim=0),
+    "concatenate": lambda t: torch.concatenate([t, t], dim=0),
+    "stack": lambda t: torch.stack([t, t], 1),
+    "hstack": lambda t: torch.hstack([t, t]),
+    "vstack": lambda t: torch.vstack([t, t]),
+    "gather": lambda t: t.gather(1, torch.tensor([[5, 0, 0]] * 4)),
+    "take_along_dim": lambda t: t.take_along_dim(torch.tensor([[5, 0, 0]] * 4), dim=1),
+    "view_as": lambda t: t.view_as(torch.zeros(6, 4)),
+    "reshape_as": lambda t: t.reshape_as(torch.zeros(2, 12)),
+    "pad": lambda t: F.pad(t, (1, 2), value=2),
+    "unfold": lambda t: t.unfold(1, 3, 2),
+}
+# For each that changes entries where they are.
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "to": lambda t: t.to(torch.int32),
+    "long": lambda t: t.long(),
+    "int": lambda t: t.int(),
+    "type": lambda t: t.type(torch.int16),
+    "short": lambda t: t.short(),
+    "add": lambda t: t + torch.arange(6),
+    "sub": lambda t: t.sub(1),
+    "rsub": lambda t: 200 - t,
+    "mul": lambda t: t * 2,
+    "remainder": lambda t: t % 7,
+    "fmod": lambda t: t.fmod(7),
+    "clamp": lambda t: t.clamp(max=20),
+    "clip": lambda t: t.clip(0, 20),
+    "masked_fill": lambda t: t.masked_fill(t > 20, 0),
+    "where": lambda t: torch.where(t > 20, t, 0),
+    "floor_divide": lambda t: t.floor_divide(2),
+    "cpu": lambda t: t.cpu(),
+    "cuda": lambda t: t.cuda() if torch.cuda.is_available() else t,
+    "nan_to_num": lambda t: t.nan_to_num(),
+    "floordiv": lambda t: t // 2,
+    "bitwise_and": lambda t: t.bitwise_and(7),
+    "and": lambda t: t & 7,
+    "bitwise_or": lambda t: torch.bitwise_or(t, 1),
+    "or": lambda t: t | 1,
+    "bitwise_xor": lambda t: t.bitwise_xor(3),
+    "xor": lambda t: t ^ 3,
+}
+
+
+def followed(change: Callable[[Tensor], Tensor | tuple[Tensor, ...]]) -> tuple[Tracker, tuple[Tensor, ...]]:
+    """What a tracker knows after a call, and what came out."""
+    ids = IDS.clone()
+    tracker = Tracker(4, [ids], lambda found, vectors: vectors)
+    with Watch(None, tracker, False):
+        out = change(ids)
+    return tracker, out if isinstance(out, tuple) else (out,)
+
+
+def origin(tracker: Tracker, t: Tensor) -> Tensor:
+    found = tracker.known[id(t)][2]
+    return found.to(torch.long)
+
+
+def test_no_call_is_left_out():
+    assert set(MOVES) == watch._MOVES
+    assert set(CHANGES) == watch._ELEMENTWISE
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_positions_go_where_the_entries_go(name):
+    """The entries themselves say where they were; what the model put in is -1."""
+    tracker, out = followed(MOVES[name])
+    for t in out:
+        wanted = torch.where(t >= 5, (t - 5) // 3, -1)
+        assert torch.equal(origin(tracker, t), wanted)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_positions_stay_where_entries_are_changed(name):
+    tracker, (out,) = followed(CHANGES[name])
+    assert torch.equal(origin(tracker, out), START)
+
+
+@pytest.mark.parametrize("name", ["add_", "clamp_", "masked_fill_", "mul_", "squeeze_", "unsqueeze_", "t_"])
+def test_in_place(name):
+    given = {"add_": (1,), "clamp_": (0, 20), "masked_fill_": (IDS > 20, 0), "mul_": (2,), "unsqueeze_": (0,)}
+    tracker, (out,) = followed(lambda t: getattr(t.clone(), name)(*given.get(name, ())))
+    assert torch.equal(origin(tracker, out), getattr(START.clone(), name)() if name == "t_" else START.view(out.shape))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: torch.cat(tensors=[t, t], dim=1),
+        lambda t: torch.flip(input=t, dims=[1]),
+        lambda t: torch.gather(input=t, dim=1, index=torch.zeros(4, 2, dtype=torch.long)),
+        lambda t: F.pad(input=t, pad=(1, 0), value=2),
+    ],
+)
+def test_keyword_arguments(change):
+    tracker, (out,) = followed(change)
+    assert torch.equal(origin(tracker, out), torch.where(out >= 5, (out - 5) // 3, -1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: torch.zeros(4, 100).gather(1, t),
+        lambda t: torch.zeros(4, 100).take_along_dim(t, 1),
+        lambda t: t > 20,
+        lambda t: t.float(),
+        lambda t: t.sum(1),
+        lambda t: torch.zeros_like(t),
+        lambda t: t / 2,
+        lambda t: F.one_hot(t, 100),
+    ],
+)
+def test_what_is_no_move_is_not_followed(change):
+    tracker, (out,) = followed(change)
+    assert id(out) not in tracker.known
+
+
+def test_a_lookup_puts_rows_first_and_back():
+    for shape, dim in (((4, 6), 0), ((6, 4), 1)):
+        positions = torch.arange(6).expand(4, 6)
+        lookup = Lookup(0, positions, dim, False)
+        vectors = torch.randn(*shape, 3)
+        assert lookup.rows_first(vectors).shape == (4, 6, 3)
+        assert torch.equal(lookup.restore(lookup.rows_first(vectors)), vectors)
+    flat = Lookup(0, torch.arange(6).expand(4, 6), 0, True)
+    vectors = torch.randn(24, 3)
+    assert torch.equal(flat.rows_first(vectors), vectors.view(4, 6, 3))
+    assert torch.equal(flat.restore(flat.rows_first(vectors)), vectors)
+
+
+def test_tokens_met_twice_add_up_and_constants_count_for_nothing():
+    lookup = Lookup(0, torch.tensor([[0, 0, -1, 2]]), 0, False)
+    got = lookup.per_token(torch.tensor([[[1.0, 2], [3, 4], [5, 6], [7, 8]]]), 0, torch.Size([3]))
+    assert torch.equal(got, torch.tensor([[10.0, 0, 15]]))
+    several = lookup.per_token(torch.ones(2, 1, 4, 5), 1, torch.Size([3]))
+    assert torch.equal(several, torch.tensor([[10.0, 0, 5]]).expand(2, 1, 3))
+
+
+class TestConstants:
+    def net(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(300, 400), nn.Tanh(), nn.LSTM(400, 8, batch_first=True)).eval()
+
+    def test_a_pass_keeps_no_graph_to_the_parameters(self):
+        model, x = self.net(), torch.randn(2, 5, 300)
+        with Watch(Constants(), None, False):
+            y, _ = model(x)
+        assert not y.requires_grad
+        y, _ = model(x)
+        assert y.requires_grad
+
+    def test_nor_their_gradients_whatever_the_method(self):
+        model, x = self.net(), torch.randn(2, 5, 300)
+        for method in ("gradient", "integrated_gradients", "conductance", "smoothgrad"):
+            enodo.explain(model, x, method, target=lambda y: y[0].sum((1, 2)), wrt="1")
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+    def test_the_model_is_not_touched_while_it_runs(self):
+        """Another thread that trains it meanwhile sees parameters that require gradients, all along."""
+        model, seen = self.net(), []
+
+        def look() -> None:
+            seen.append(all(p.requires_grad for p in model.parameters()))
+
+        def elsewhere(*_: object) -> None:
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+
+        model[1].register_forward_hook(elsewhere)
+        enodo.explain(model, torch.randn(2, 5, 300), target=lambda y: y[0].sum((1, 2)))
+        assert seen
+        assert all(seen)
+
+    def test_the_numbers_are_those_of_the_parameters_now(self):
+        """Between two questions a step of training counts."""
+        model, x = nn.Linear(300, 2).eval(), torch.randn(2, 300)
+        for _ in range(2):
+            assert torch.equal(enodo.explain(model, x, "gradient", target=0).tensor[0], model.weight[0])
+            with torch.no_grad():
+                model.weight.mul_(2)
+
+
+def test_the_bytes_held_are_those_of_the_tensors_in_the_graph():
+    x = torch.randn(10, 100, requires_grad=True)
+    with Watch(None, None, True) as mode:
+        y = torch.tanh(x * 2)  # two tensors of 4,000 bytes
+        y.view(100, 10)  # the same storage
+        torch.ones(1000) * 2  # without a graph
+    assert mode.load is not None
+    assert sorted(mode.load.kept.values()) == [4000, 4000]

@@ -20,6 +20,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "conductance": {"steps": 5},
     "internal_influence": {"steps": 5},
     "gradient_shap": {"samples": 5, "baseline": uniform(3, 4, seed=8)},
+    "deeplift": {},
+    "deeplift_shap": {"baseline": uniform(3, 4, seed=8)},
+    "lrp": {},
+    "guided_backprop": {},
+    "deconvolution": {},
+    "grad_cam": {},
+    "grad_cam_plus_plus": {},
+    "xgrad_cam": {},
+    "hires_cam": {},
+    "layer_cam": {},
     "smoothgrad": {"samples": 3, "noise": 0.1},
     "smoothgrad_sq": {"samples": 3, "noise": 0.1},
     "vargrad": {"samples": 3, "noise": 0.1},
@@ -48,7 +58,7 @@ def assert_stacked(got: enodo.Attribution, parts: list[enodo.Attribution]) -> No
 
 
 def test_no_method_is_left_out():
-    assert set(METHODS) | {"activation", "neuron_conductance"} == set(enodo.methods())
+    assert set(METHODS) | {"activation", "neuron_conductance", "guided_grad_cam"} == set(enodo.methods())
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -279,16 +279,9 @@ class Asked:
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
         output, load = forward(
-            call,
-            self.of,
-            visits,
-            grad=grad or self.create_graph,
-            keep=self.create_graph,
-            constants=self.constants,
-            measure=measure,
-            score=score,
-            rules=self.rules,
-        )
+            call, self.of, visits, grad=grad or self.create_graph, keep=self.create_graph, score=score, measure=measure,
+            constants=self.constants, rules=self.rules,
+        )  # fmt: skip
         if load is not None:
             kept = torch.cuda.memory_allocated(device) - before if before else sum(load.kept.values())
             self.budget.measured(kept, load.largest, call.rows, device)

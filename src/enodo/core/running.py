@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,7 +114,13 @@ def eager(model: Any) -> Any:
 
 
 def forward(
-    call: Call, of: Point, visits: Sequence[Visit], *, constants: Constants | None = None, **options: bool
+    call: Call,
+    of: Point,
+    visits: Sequence[Visit],
+    *,
+    constants: Constants | None = None,
+    rules: Rules | None = None,
+    **options: bool,
 ) -> tuple[Any, Load | None]:
     """Run the model once; the value at `of` (None without `score`) and the pass's load, with `measure`.
 
@@ -122,11 +128,11 @@ def forward(
     visited, and parameters are constants. With `grad` there is a graph at all.
     """
     try:
-        return _forward(call, of, visits, constants, **options)
+        return _forward(call, of, visits, constants, rules, **options)
     except Recomputes:
         if constants is not None:
             constants.light = True
-        return _forward(call, of, visits, constants, **options)
+        return _forward(call, of, visits, constants, rules, **options)
 
 
 def _forward(
@@ -134,12 +140,12 @@ def _forward(
     of: Point,
     visits: Sequence[Visit],
     constants: Constants | None,
+    rules: Rules | None,
     *,
     grad: bool,
     keep: bool = False,
     measure: bool = False,
     score: bool = True,
-    rules: Rules | None = None,
 ) -> tuple[Any, Load | None]:
     token = object()
     seen: list[Any] = []
@@ -152,7 +158,7 @@ def _forward(
             context.enter_context(torch.compiler.set_stance("force_eager"))
         if keep:
             context.enter_context(_plain_attention)
-        rules, constants = _under(context, rules if grad else None, constants, visits)
+        rules, constants = _under(rules if grad else None, constants, visits)
         inputs = call.inputs
         for visit in visits:
             visit.rows = call.rows
@@ -161,6 +167,7 @@ def _forward(
         inputs = trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
+        context.enter_context(rules or nullcontext())
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
@@ -183,14 +190,13 @@ def _forward(
 
 
 def _under(
-    context: ExitStack, rules: Rules | None, constants: Constants | None, visits: Sequence[Visit]
+    rules: Rules | None, constants: Constants | None, visits: Sequence[Visit]
 ) -> tuple[Rules | None, Constants | None]:
-    """Enter the rules of a pass, if any: they are told where its graph starts, and want parameters as constants."""
+    """The rules of a pass, if any, are told where its graph starts, and want parameters as constants."""
     if rules is None:
         return None, constants
     for visit in visits:
         visit.on_start = rules.start
-    context.enter_context(rules)
     return rules, Constants() if constants is None or constants.light else constants
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import captum.attr as theirs
+import captum.attr._utils.lrp_rules as their_rules
 import pytest
 import torch
 from torch import Tensor, nn
 
 import enodo.captum.attr as ours
+import enodo.captum.attr._utils.lrp_rules as our_rules
 from tests.captum.compare import close
 from tests.captum.models import Model
 
@@ -201,3 +203,16 @@ def test_a_module_that_runs_twice() -> None:
     with pytest.raises(RuntimeError):
         theirs.DeepLift(model).attribute(x, x0)
     close(ours.DeepLift(model).attribute(x, x0), torch.tensor([[2.0]]))
+
+
+def test_relevance_rules_stay_on_modules() -> None:
+    """A rule set on a module holds for the second call too."""
+    layer = nn.Linear(3, 2)
+    question, found = (torch.rand(2, 3), 1), {}
+    for lib, kind in ((theirs, their_rules), (ours, our_rules)):
+        layer.rule = kind.GammaRule(gamma=3.0)
+        lrp = lib.LRP(nn.Sequential(layer).eval())
+        found[lib] = [lrp.attribute(*question) for _ in range(2)]
+    close(found[theirs][0], found[ours][0])
+    assert (found[theirs][1] - found[theirs][0]).abs().max() > 1e-3
+    close(found[ours][1], found[ours][0])

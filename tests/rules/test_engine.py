@@ -192,3 +192,16 @@ def test_nothing_is_warned_about_in_silence() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         enodo.explain(lambda x: F.softmax(x, -1).log().sum(1), normal(2, 3), "deeplift")
+
+
+def test_rules_for_a_module_hold_for_what_it_does_itself() -> None:
+    model = seeded(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)))
+    x = normal(2, 3)
+    one = enodo.explain(model, x, "guided_backprop", target=0, rules={model[1]: doubled}).tensor
+    both = enodo.explain(model, x, "guided_backprop", target=0, rules={torch.tanh: doubled}).tensor
+    own = enodo.explain(model, x, "guided_backprop", target=0, rules={model[3]: lambda op: op.vjp, model[1]: doubled})
+    assert torch.equal(one, own.tensor)
+    assert not torch.allclose(one, both)
+    with torch.no_grad():
+        upper = model[4].weight[0] * (1 - torch.tanh(model[:3](x)).square())
+    torch.testing.assert_close(one, 2 * upper @ model[2].weight @ model[0].weight)

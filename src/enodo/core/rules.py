@@ -82,6 +82,12 @@ def _parts(out: Any) -> tuple[Tensor, ...]:
     return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
 
+def _computes(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call gives a tensor on the path; else it asks for a shape, say."""
+    out = func(*args, **kwargs)
+    return isinstance(out, Tensor) and out.requires_grad
+
+
 def _holds(out: Any) -> bool:
     return isinstance(out, (Tensor, tuple, list, dict))
 
@@ -149,9 +155,10 @@ class Rules(TorchFunctionMode):
 
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
         treatment = self.table.entries.get(met.name)
-        if self.table.modules and treatment is not None and not self._inside and met.name not in _MOVES:
-            module = running_module()
-            treatment = self.table.modules.get(module, treatment) if module is not None else treatment
+        if self.table.modules and not self._inside and met.name not in _MOVES:
+            own = self.table.modules.get(running_module())
+            if own is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
+                treatment = own
         if isinstance(treatment, Depends):
             treatment = treatment.choose(*args, **kwargs)
         if isinstance(treatment, Refuse):

@@ -87,7 +87,7 @@ class Table:
     entries: Mapping[str, Treatment] = field(default_factory=dict)
     others: Plain | None = None
     compares: bool = False  # whether the rules need the values at the baseline
-    modules: Mapping[nn.Module, Treatment] = field(default_factory=dict)
+    modules: Mapping[Any, Treatment] = field(default_factory=dict)
 
     def __or__(self, more: Table | Mapping[Any, Treatment]) -> Table:
         if isinstance(more, Table):

@@ -205,3 +205,20 @@ def test_rules_for_a_module_hold_for_what_it_does_itself() -> None:
     with torch.no_grad():
         upper = model[4].weight[0] * (1 - torch.tanh(model[:3](x)).square())
     torch.testing.assert_close(one, 2 * upper @ model[2].weight @ model[0].weight)
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution", "lrp"])
+def test_derivatives_of_explanations_are_those_of_the_true_network(method: str) -> None:
+    """Of values below a ReLU that the rule would bend; in place as well."""
+    first, second = seeded(nn.Linear(4, 5)), seeded(nn.Linear(5, 3))
+
+    def model(x: Tensor) -> Tensor:
+        h = F.relu(first(x) + 0.3)
+        return (second(h).tanh_() * second(h).sigmoid()).sum(1)
+
+    x = normal(2, 4).requires_grad_()
+    found = enodo.explain(model, x, method, create_graph=True).tensor
+    weigh, way = normal(2, 4, seed=5), normal(2, 4, seed=6)
+    slope = (torch.autograd.grad((found * weigh).sum(), x)[0] * way).sum()
+    up, down = (enodo.explain(model, x.detach() + s * way, method).tensor for s in (1e-6, -1e-6))
+    torch.testing.assert_close(slope, ((up - down) * weigh).sum() / 2e-6, rtol=1e-5, atol=1e-6)

@@ -47,7 +47,7 @@ from .operations import (
     spelling,
     unmark,
 )
-from .tables import Decompose, Depends, Op, Plain, Refuse, Rule, Table, UnknownOperation
+from .tables import Decompose, Depends, Op, Plain, Refuse, Rule, Table, UnknownOperation, own
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
@@ -148,17 +148,22 @@ class Rules(TorchFunctionMode):
                 unmark(args[0])
         else:
             out = func(*args, **kwargs)
-            if self.true is not None or (self.record is not None and self.record.keep):
+            if self._keeps:
                 mark_constants(args, kwargs, out)
         self._nodes = _sequence()
         return out
 
+    @property
+    def _keeps(self) -> bool:
+        """Whether the graph of this pass reaches back to parameters and inputs."""
+        return self.true is not None or (self.record is not None and self.record.keep)
+
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
         treatment = self.table.entries.get(met.name)
         if self.table.modules and not self._inside and met.name not in _MOVES:
-            own = self.table.modules.get(running_module())
-            if own is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
-                treatment = own
+            special = self.table.modules.get(running_module())
+            if special is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
+                treatment = special
         if isinstance(treatment, Depends):
             treatment = treatment.choose(*args, **kwargs)
         if isinstance(treatment, Refuse):
@@ -172,6 +177,9 @@ class Rules(TorchFunctionMode):
                     return opened(func)(*args, **kwargs)
             finally:
                 self._looked_into.pop()
+        if treatment is None and self.table.others is not None and self._keeps:
+            # its own gradient, but at values that no rule has bent
+            treatment = own if in_place or _computes(func, args, kwargs) else None
         if treatment is None:
             return self._unknown(func, met.name, args, kwargs)
         if isinstance(treatment, Plain):

@@ -43,6 +43,11 @@ class Op:
 Rule = Callable[[Op], Pull]
 
 
+def own(op: Op) -> Pull:
+    """The operation's own gradient, as a rule."""
+    return op.vjp
+
+
 @dataclass(frozen=True)
 class Plain:
     """The operation's own gradient is what the method wants: it is linear in what is on the path."""

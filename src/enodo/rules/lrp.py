@@ -18,7 +18,7 @@ from torch import Tensor
 
 from enodo.core.errors import nearest, refuse
 from enodo.core.operations import is_live
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment
+from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, own
 
 from . import composites, elementwise
 from .linear import LINEAR, only_first
@@ -173,11 +173,6 @@ def constant(op: Op) -> Pull:
     return lambda gy: [None] * len(op.xs)
 
 
-def own(op: Op) -> Pull:
-    """The operation's own gradient, which for a softmax is AttnLRP's rule (proposition 3.1)."""
-    return op.vjp
-
-
 def _taken_by(other: int) -> Rule:
     """All to one factor: the other one is a gate, whose value says how much passes (Arras et al. 2017)."""
 
@@ -256,7 +251,7 @@ def table(dense: Treatment, convolution: Treatment, product: Rule = shared, soft
             **composites.COMPOSITES,
             **RECURRENT,
             **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
-            **dict.fromkeys(_SOFT, own),
+            **dict.fromkeys(_SOFT, own),  # AttnLRP, proposition 3.1
             **dict.fromkeys(_ELEMENTWISE, identity),
             **dict.fromkeys(_PRODUCTS, _if_several(product)),
             **dict.fromkeys(DENSE, _weighted(dense)),

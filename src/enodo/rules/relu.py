@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from enodo.core.tables import PLAIN, PLAIN_TABLE, Depends, Op, Pull, Rule, Table, Treatment
+from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment
+
+from .linear import LINEAR
 
 
 def guided(op: Op) -> Pull:
@@ -25,7 +27,7 @@ def _rectifiers(rule: Rule) -> Table:
         return rule if _is_zero(threshold) and _is_zero(value) else PLAIN
 
     cut = Depends(clamp)
-    return PLAIN_TABLE | {"relu": rule, "clamp": cut, "clamp_min": cut, "threshold": Depends(threshold)}
+    return Table(LINEAR, PLAIN) | {"relu": rule, "clamp": cut, "clamp_min": cut, "threshold": Depends(threshold)}
 
 
 def _is_zero(bound: Any) -> bool:

@@ -23,7 +23,9 @@ class Card:
     paper: str = ""
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
-    claims: frozenset[str] = frozenset()  # of: completeness
+    claims: frozenset[str] = (
+        frozenset()
+    )  # of: completeness; each, where that holds at each of several places for itself
     aliases: tuple[str, ...] = ()
 
     @property

@@ -202,3 +202,10 @@ class TestNeuronConductance:
             enodo.explain(model, x, "neuron_conductance", target=1, through="act1", neuron=99)
         with pytest.raises(BadArgument, match="through"):
             enodo.explain(model, x, "neuron_conductance", target=1)
+
+
+def test_several_layers_have_no_gap_in_common():
+    """Each of them carries the whole change, so that their sum says nothing."""
+    model, x = Mlp(4), uniform(3, 4)
+    assert enodo.explain(model, x, "conductance", target=1, wrt=["first", "act2"]).delta is None
+    assert enodo.explain(model, x, "conductance", target=1, wrt="act2").delta is not None

@@ -29,7 +29,7 @@ def gathered(
     base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
     delta = None
-    if base is not None and scores is not None:
+    if base is not None and scores is not None and not (question.wrt.several and "each" in card.claims):
         total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
         delta = (total.double() - scores.double() + base.double()).to(scores.dtype)
     if delta is None or not _is_finite(delta):  # a finite gap is the sum of finite parts

@@ -23,7 +23,8 @@ class Card:
     paper: str = ""
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
-    claims: frozenset[str] = frozenset()  # of: completeness, map (one channel in the place of all)
+    # of: completeness; each, where that holds at each of several places for itself; map, one channel in the place of all
+    claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
 
     @property

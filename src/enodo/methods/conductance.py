@@ -22,7 +22,7 @@ from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weig
     paper="Dhamdhere et al. 2018, arXiv:1805.12233, section 3; Shrikumar et al. 2018, arXiv:1807.09946",
     when="Which units of a layer carried the change of the score: integrated gradients through a layer.",
     needs="gradient score baseline",
-    claims="completeness",
+    claims="completeness each",
 )
 def conductance(
     q: Question,

@@ -85,7 +85,7 @@ def _stacked(parts: Sequence[Values]) -> Values:
     paper="Erion et al. 2021, arXiv:1906.10670, equation 3; Lundberg and Lee 2017, arXiv:1705.07874",
     when="When no single baseline is right: compares with a background of examples, given as baseline.",
     needs="gradient score background",
-    claims="completeness",
+    claims="completeness each",
     aliases=("expected_gradients",),
 )
 def gradient_shap(

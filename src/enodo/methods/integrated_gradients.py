@@ -71,16 +71,11 @@ def integrated_gradients(
 
 
 def _new_nodes(level: int, levels: int, saturation: float) -> tuple[Tensor, list[Tensor]]:
-    """Nodes that a level adds to the ones before, and their weights in its own rule and in each later one."""
+    """Nodes that a level adds to the ones before, and their weights in its own rule and in each later one.
+
+    A rule has the nodes of the one before at every second place, from the second on; what stands between is new.
+    """
     found = [rules.saturating(*rules.nested(m + SMALLEST), saturation) for m in range(level, levels)]
-    before = (
-        set()
-        if level == 0
-        else {float(a) for a in rules.saturating(*rules.nested(level - 1 + SMALLEST), saturation)[0]}
-    )
-    new = [float(a) for a in found[0][0] if float(a) not in before]
-    weights = []
-    for alphas, w in found:
-        by_node = dict(zip(map(float, alphas), map(float, w), strict=True))
-        weights.append(torch.tensor([by_node[a] for a in new], dtype=torch.float64))
-    return torch.tensor(new, dtype=torch.float64), weights
+    every = 2 if level else 1  # of the first level all nodes are new
+    weights = [w[2**d - 1 :: 2**d * every] for d, (_, w) in enumerate(found)]
+    return torch.tensor(found[0][0][::every]), [torch.tensor(w) for w in weights]

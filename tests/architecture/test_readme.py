@@ -7,7 +7,8 @@ import importlib.util
 from tests.architecture.source import ROOT
 
 spec = importlib.util.spec_from_file_location("methods_table", ROOT / "scripts" / "methods_table.py")
-assert spec is not None and spec.loader is not None
+assert spec is not None
+assert spec.loader is not None
 methods_table = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(methods_table)
 

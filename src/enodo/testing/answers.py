@@ -41,6 +41,8 @@ def shape(trial: Trial) -> None:
 
 def _fits(trial: Trial, answer: Tensor, value: Tensor) -> bool:
     """Whether the answer lies like the value; a map has one channel in the place of all."""
+    if answer.ndim < value.ndim:
+        return False
     off = [(a, v) for a, v in zip(answer.shape[-value.ndim :], value.shape, strict=True) if a != v]
     return not off or ("map" in trial.card.claims and len(off) == 1 and off[0][0] == 1)
 

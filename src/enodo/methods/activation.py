@@ -17,7 +17,7 @@ def activation(q: Question) -> Values:
     """The values at `wrt`, as the model computes them for the inputs, in their own units.
 
     >>> import torch, enodo
-    >>> enodo.explain(torch.nn.ReLU(), torch.tensor([[2.0, -5.0]]), "activation", wrt="").tensor
+    >>> enodo.explain(torch.nn.ReLU().eval(), torch.tensor([[2.0, -5.0]]), "activation", wrt="").tensor
     tensor([[2., 0.]])
     """
     return q.activation()

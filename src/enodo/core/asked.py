@@ -44,7 +44,6 @@ class Asked:
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed
     shift: Values | None = None  # values in the space of `entry_x` that stand for the inputs
     create_graph: bool = False
-    grad_options: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)  # what earlier passes found out
     constants: Constants = field(default_factory=Constants)
     rules: Rules | None = None  # the mode of passes with a graph, where "gradient" has another meaning

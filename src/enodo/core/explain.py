@@ -107,7 +107,6 @@ def ask(
     create_graph: bool = False,
     log: Log | None = None,
     needs: frozenset[str] = frozenset({"gradient", "score", "baseline"}),
-    grad_options: dict[str, Any] | None = None,
 ) -> Question:
     """The Question that `explain` puts to a method; see there for the arguments and `Card` for `needs`."""
     if not callable(model):
@@ -156,7 +155,6 @@ def ask(
         seed=seed,
         keys=tuple((row,) for row in range(rows)),
         create_graph=create_graph,
-        grad_options=grad_options or {},
     )
 
 

@@ -53,9 +53,8 @@ class Question(Asked):
         """`gradient`, as a table of rules has it; `at` holds the operations at the baseline for one that compares."""
         if not self.create_graph:
             return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
-        true = Ledger(
-            keep=True
-        )  # the operations in a graph of their own, so that derivatives of what rules compute are true
+        # the operations in a graph of their own, so that derivatives of what rules compute are true
+        true = Ledger(keep=True)
         x = self.traced(Rules(table, on_unknown=_silent(on_unknown), record=true))
         _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
         self.memo["x"] = x
@@ -158,23 +157,23 @@ class Question(Asked):
             with torch.enable_grad():
                 h, scores = mid.sight.values, self.score_of(output, k)
                 ones = [torch.ones_like(scores)]
-                down = vjp.pulled([scores], h, ones, 0, self.create_graph, {"retain_graph": True, **self.grad_options})
+                down = vjp.pulled([scores], h, ones, 0, self.create_graph, keep=True)
                 which = h.map(lambda t: t.detach().requires_grad_())
                 with about("neuron"):
                     chosen = pick(mid.sight.forms[0].fill(which.leaves), k)
             parallel = self.budget.parallel_targets(k * self.rows)
-            mask = vjp.gradients(chosen, which, parallel, False, {})
+            mask = vjp.gradients(chosen, which, parallel, False)
             met = [(t, d * m) for t, d, m in zip(h.leaves, down, mask, strict=True) if d is not None and m is not None]
             ends, cotangents = [t for t, _ in met], [c for _, c in met]
             at = put.sight.values
-            found = vjp.pulled(ends, at, cotangents, parallel * (chosen.ndim - 1), self.create_graph, self.grad_options)
+            found = vjp.pulled(ends, at, cotangents, parallel * (chosen.ndim - 1), self.create_graph)
             return self._by_point(found, at, k, chosen.shape[:-1])
 
         return self.stream(n, points, run)
 
     def _pulled(self, scores: Tensor, x: Values) -> list[Tensor | None]:
         parallel = self.budget.parallel_targets(scores.shape[-1])
-        return vjp.gradients(scores, x, parallel, self.create_graph, self.grad_options)
+        return vjp.gradients(scores, x, parallel, self.create_graph)
 
     def _gradients(self, scores: Tensor, x: Values, k: int) -> Values:
         """The gradients at k points of every row: (k, B, ...), or (k, T, B, ...)."""

@@ -14,18 +14,16 @@ from .values import Values
 REMEDY = "The model may detach its values, round them, or run under no_grad."
 
 
-def gradients(
-    scores: Tensor, x: Values, parallel: int, create_graph: bool, options: dict[str, Any]
-) -> list[Tensor | None]:
+def gradients(scores: Tensor, x: Values, parallel: int, create_graph: bool) -> list[Tensor | None]:
     """d scores / d x for scores (B,): a tensor like each leaf; for scores (T, B): (T, *leaf). None for unused leaves.
 
     Rows do not mix, so the gradient of the sum over rows holds each row's own.
     """
     if scores.ndim == 1:
-        return pulled([scores], x, [torch.ones_like(scores)], 0, create_graph, options)
+        return pulled([scores], x, [torch.ones_like(scores)], 0, create_graph)
     eye = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     one_hot = eye[:, :, None].expand(-1, -1, scores.shape[1])
-    return pulled([scores], x, [one_hot], parallel, create_graph, options)
+    return pulled([scores], x, [one_hot], parallel, create_graph)
 
 
 def pulled(
@@ -34,21 +32,21 @@ def pulled(
     cotangents: Sequence[Tensor],
     parallel: int,
     create_graph: bool,
-    options: dict[str, Any],
+    keep: bool = False,
 ) -> list[Tensor | None]:
     """Cotangents of the outputs pulled back to x: like x for cotangents like the outputs (parallel=0), or (T, *leaf).
 
     For T cotangents, `parallel` of them share one backward pass (vmap over the graph); they go one at a time where the
-    graph has an operation that cannot be batched.
+    graph has an operation that cannot be batched. With `keep` the graph can be gone through again.
     """
     used = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if y.requires_grad]
     if not used:
         return [None] * len(x)
     ys, cs = [y for y, _ in used], [c for _, c in used]
-    kept = {"allow_unused": True, "create_graph": create_graph, **options}
+    again = keep or create_graph or parallel > 0
+    kept: Any = {"allow_unused": True, "create_graph": create_graph, "retain_graph": again}
     if not parallel:
         return list(torch.autograd.grad(ys, x.leaves, cs, **kept))
-    kept["retain_graph"] = True
     count = len(cs[0])
     if parallel > 1 and count > 1:
         groups = [[c[i : i + parallel] for c in cs] for i in range(0, count, parallel)]

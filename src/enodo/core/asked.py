@@ -225,6 +225,8 @@ class Asked:
         return scores
 
     def _check(self, sight: Sight) -> None:
+        if sight.where.at_inputs and not sight.where.ids:
+            return
         sight.check()
         met = lookups_met(sight)
         for path, found in zip(sight.where.ids, met, strict=True):
@@ -245,10 +247,15 @@ class Asked:
                 )
 
     def _look_at_baseline(self) -> None:
-        if self.wrt is self.entry and not (self.background or self.wrt.ids or self.shift or "scores" in self.memo):
+        if self._ends_are_inputs and "scores" not in self.memo:
             self._look_at_both()
             return
         self.memo["x0"], self.memo["baseline scores"] = entry.look_at_baseline(self)
+
+    @property
+    def _ends_are_inputs(self) -> bool:
+        """Whether the values at `wrt`, for the inputs and for the baseline, are what the model is called on there."""
+        return self.wrt is self.entry and not (self.background or self.wrt.ids or self.shift)
 
     def _look_at_both(self) -> None:
         """The scores at the inputs and at the baseline, in one pass where it may have the rows."""
@@ -269,12 +276,12 @@ class Asked:
         start = self.at_entry.sight if self.shift is None else self.unshifted.sight
         put = Visit(self.entry, points.flatten(), grad and self.wrt is self.entry, self.create_graph, start)
         visits = [put] if self.wrt is self.entry else [put, Visit(self.wrt, None, grad, self.create_graph, known)]
-        output = self._run(self.call.tile(k), visits, grad=grad)
+        output = self._run(self.call.tile(k, self.entry), visits, grad=grad)
         return visits[-1].sight, output
 
     def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
         measure = grad and self.budget.unmeasured
-        device = _device(call.inputs) if measure else torch.device("cpu")
+        device = _device(call.inputs) if measure else _CPU
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
         output, load = forward(
@@ -290,6 +297,9 @@ class Asked:
     def stream(self, n: int, points: Points, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
         """Run n points of `rows` rows each; see `streaming.stream`."""
         return stream(self.budget, self.log, self.rows, n, points, run)
+
+
+_CPU = torch.device("cpu")
 
 
 def _device(inputs: Any) -> torch.device:

@@ -14,9 +14,9 @@ import torch
 
 from .errors import BadType, describe, refuse
 
-WORKING_SET = 48 << 20  # bytes of activations that one pass on a CPU aims at
+WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
-FEW = 5  # rows that a pass has even above the working set, memory permitting
+FEW = 4  # rows that a pass has even above the working set, memory permitting
 FIRST_PASS = 32 << 20  # bytes of activations for the guess that precedes any measurement
 GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks
 GUESSED = 2 << 30  # bytes up to which a guess is trusted with a first pass of `FEW` rows

@@ -127,7 +127,7 @@ def ask(
     args = args if isinstance(args, tuple) else (args,)
     if not isinstance(kwargs, (Mapping, type(None))):
         refuse("kwargs", kwargs, "a mapping of keyword arguments", kind=BadType)
-    call = Call(model, inputs, _usable(args), _usable(dict(kwargs or {})), rows, state)
+    call = Call(model, inputs, _usable(args), _usable(dict(kwargs)) if kwargs else {}, rows, state)
     budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
@@ -160,17 +160,23 @@ def ask(
 
 def _usable(tree: Any) -> Any:
     """Tensors made under inference mode cannot take part in autograd: copies of them can."""
+    if isinstance(tree, Tensor) and not tree.is_inference():
+        return tree
     return trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) and t.is_inference() else t, tree)
+
+
+_AT_INPUTS = Where((INPUT,), (str(INPUT),))
 
 
 def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool = False) -> Where:
     """The places, found in the model; integer inputs among them are explained at their lookups."""
-    points, names = zip(*(locate(p, model, "wrt") for p in places), strict=True)
+    if places[0] is INPUT and not several and isinstance(inputs, Tensor) and is_continuous(inputs):
+        return _AT_INPUTS
+    points, names = zip(*[locate(p, model, "wrt") for p in places], strict=True)
+    ids: list[trees.Path] = []
     for point, name in zip(points, names, strict=True):
         if point.side == "output":
             refuse("wrt", name, "the inputs or a layer", "The output is what is explained: name it as `of`.")
-    ids: list[trees.Path] = []
-    for point in points:
         if point.side in ("input", "embedding") and gradient:
             found = [
                 (*point.path, *path)
@@ -188,6 +194,8 @@ def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool =
 
 def _row_bytes(inputs: Any, rows: int) -> int:
     """Bytes of input a row; an integer counts as the vector that it may be looked up as."""
+    if isinstance(inputs, Tensor) and is_continuous(inputs):
+        return inputs.nbytes // rows
     found = [t for _, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     return sum(t.nbytes if is_continuous(t) else VECTOR * t.numel() for t in found) // rows
 

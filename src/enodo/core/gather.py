@@ -89,7 +89,7 @@ def _described(settled: list[Any]) -> Any:
 
 
 def _is_finite(t: Tensor) -> bool:
-    total = t.detach().sum(dtype=torch.float64) if not t.is_complex() else t.detach().abs().sum()
+    total = t.detach().sum() if not t.is_complex() else t.detach().abs().sum()
     return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
 
 

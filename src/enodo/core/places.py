@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,12 +28,12 @@ class Where:
     ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
     per_token: bool = True  # whether lookups are summed to one number a token
 
-    @property
+    @cached_property
     def at_inputs(self) -> bool:
         """Whether nothing but the inputs is asked about."""
         return all(p.layer is None for p in self.points)
 
-    @property
+    @cached_property
     def late(self) -> bool:
         """Whether every place is a layer of a given call, so that a pass may be left after the last of them."""
         return all(p.layer is not None and p.call is not None and p.call >= 0 for p in self.points)
@@ -103,7 +104,10 @@ class Visit:
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
         point = self.where.points[i]
-        form, found = Form.of(value, self.rows if point.layer is not None else 0, lambda path: _likely(point, path))
+        if point.layer is None:
+            form, found = Form.of(value)
+        else:
+            form, found = Form.of(value, self.rows, lambda path: _likely(point, path))
         if point.side == "input" and not self.keep:
             found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
         leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
@@ -147,10 +151,8 @@ class Visit:
 
         return visit
 
-    def tracker(self, inputs: Any, rows: int) -> Tracker | None:
-        """What follows the integer inputs of this pass, if lookups are asked about."""
-        if not self.where.ids:
-            return None
+    def tracker(self, inputs: Any, rows: int) -> Tracker:
+        """What follows the integer inputs of this pass, whose lookups are asked about."""
         return Tracker(rows, [trees.get(inputs, path) for path in self.where.ids], self.lookup)
 
 
@@ -195,11 +197,11 @@ def _likely(point: Point, path: trees.Path) -> int:
     layer, path = point.layer, (*point.path, *path)
     if isinstance(layer, nn.RNNBase) and path and path[0] == 1:
         return 1  # the states, (layers, B, H), whatever batch_first says
-    first = getattr(layer, "batch_first", getattr(getattr(layer, "self_attn", None), "batch_first", True))
-    second = (
-        isinstance(first, bool) and not first and not (isinstance(layer, nn.MultiheadAttention) and path[:1] == (1,))
-    )
-    return int(second)
+    # asked of what lies where modules keep it: they search long for what they do not have
+    first = vars(layer).get("batch_first")
+    if first is None and "self_attn" in vars(layer).get("_modules", ()):
+        first = getattr(layer.self_attn, "batch_first", None)  # type: ignore[union-attr]
+    return int(first is False and not (isinstance(layer, nn.MultiheadAttention) and path[:1] == (1,)))
 
 
 def lookups_met(sight: Sight) -> Sequence[bool]:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -67,15 +68,20 @@ class Point:
             return Point(spec)
         if not isinstance(spec, str):
             refuse("wrt or of", spec, "a layer name, a module or a Point", 'For example "layer1.0:in".', BadType)
-        match = _SPELLING.fullmatch(spec)
-        if match is None:
-            refuse("wrt or of", repr(spec), 'a place like "layer1.0", "layer1.0:in", "cell@2" or "lstm[0]"')
-        keys = re.findall(r"\[([^\[\]]*)\]", match["path"])
-        path = tuple(ast.literal_eval(k) if re.fullmatch(r"-?\d+|'[^']*'|\"[^\"]*\"", k) else k for k in keys)
-        if match["name"].upper() in ("INPUT", "OUTPUT", "EMBEDDING") and match["side"] is None:
-            return Point(side=match["name"].lower(), path=path)
-        call = None if match["call"] is None else int(match["call"])
-        return Point(match["name"], match["side"] or "out", call, path)
+        return _spelt(spec)
+
+
+@lru_cache(maxsize=1024)
+def _spelt(spec: str) -> Point:
+    match = _SPELLING.fullmatch(spec)
+    if match is None:
+        refuse("wrt or of", repr(spec), 'a place like "layer1.0", "layer1.0:in", "cell@2" or "lstm[0]"')
+    keys = re.findall(r"\[([^\[\]]*)\]", match["path"])
+    path = tuple(ast.literal_eval(k) if re.fullmatch(r"-?\d+|'[^']*'|\"[^\"]*\"", k) else k for k in keys)
+    if match["name"].upper() in ("INPUT", "OUTPUT", "EMBEDDING") and match["side"] is None:
+        return Point(side=match["name"].lower(), path=path)
+    call = None if match["call"] is None else int(match["call"])
+    return Point(match["name"], match["side"] or "out", call, path)
 
 
 INPUT, OUTPUT, EMBEDDING = Point(side="input"), Point(side="output"), Point(side="embedding")
@@ -93,7 +99,7 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
             return point, str(point)
         refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
     if isinstance(point.layer, str) and (layer := _submodule(model, point.layer)) is not None:
-        return replace(point, layer=layer), str(point)
+        return Point(layer, point.side, point.call, point.path), str(point)
     known = dict(model.named_modules())
     if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
@@ -137,6 +143,8 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
         )
 
     def visit(value: Any) -> Any:
+        if not point.path:
+            return fn(value, next(calls))
         return trees.put(value, point.path, fn(part_of(value, point), next(calls)))
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:

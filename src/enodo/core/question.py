@@ -90,20 +90,46 @@ class Question(Asked):
 
         def run(x: Values, k: int) -> Tensor:
             visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
-            output = self._run(self.call.tile(k), [visit], grad=False)
+            output = self._run(self.call.tile(k, self.wrt), [visit], grad=False)
             return _by_point(self.score_of(output, k), k)
 
         return self.stream(n, points, run)
 
-    def grads(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
-        """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points."""
+    def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
+        """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points.
 
-        def run(x: Values, k: int) -> Values:
+        With `ends`, the n points lie between two more, the baseline and the inputs, of which no gradient is asked: of a
+        model so light that a pass costs more than its rows, they go along, and their scores need no pass of their own.
+        """
+
+        def run(x: Values, k: int) -> tuple[Values, Tensor]:
             visit = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
-            output = self._run(self.call.tile(k), [visit], grad=True)
-            return self._gradients(self.score_of(output, k), visit.sight.values, k)
+            output = self._run(self.call.tile(k, self.wrt), [visit], grad=True)
+            scores = self.score_of(output, k)
+            return self._gradients(scores, visit.sight.values, k), scores
 
-        return self.stream(n, points, run)
+        along = ends and self.budget.light and self._ends_are_inputs and "scores" not in self.memo
+        along = along and not targets.unsettled(self.target)
+        if ends and not along:
+            inner = points
+
+            def points(i: int, j: int) -> Values:
+                return inner(i + 1, j + 1)
+
+        for i, j, (g, scores) in self.stream(n + 2 * along, points, run):
+            if not along:
+                yield i, j, g
+                continue
+            first, last = i == 0, j == n + 2
+            self._note_ends(scores, j - i, first, last)
+            yield i - 1 + first, j - 1 - last, g.map(lambda t: t[first : len(t) - last])
+
+    def _note_ends(self, scores: Tensor, k: int, first: bool, last: bool) -> None:
+        """Of k points the first may be the baseline and the last the inputs: their scores are known then."""
+        if first:
+            self.memo.setdefault("baseline scores", _by_point(scores, k)[0])
+        if last:
+            self.memo.setdefault("scores", _by_point(scores, k)[-1])
 
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
@@ -119,10 +145,7 @@ class Question(Asked):
             return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores
 
         for i, j, (at, g, scores) in self.stream(n, points, run):
-            if ends and i == 0:
-                self.memo.setdefault("baseline scores", _by_point(scores, j)[0])
-            if ends and j == n:
-                self.memo.setdefault("scores", _by_point(scores, j - i)[-1])
+            self._note_ends(scores, j - i, ends and i == 0, ends and j == n)
             yield i, j, (at, g)
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
@@ -152,7 +175,7 @@ class Question(Asked):
         def run(x: Values, k: int) -> Values:
             put = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
             mid = Visit(where, None, True, self.create_graph, None)
-            output = self._run(self.call.tile(k), [put, mid], grad=True)
+            output = self._run(self.call.tile(k, self.wrt), [put, mid], grad=True)
             mid.sight.check()
             with torch.enable_grad():
                 h, scores = mid.sight.values, self.score_of(output, k)

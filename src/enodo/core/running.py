@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
 from .errors import refuse
-from .places import Visit
+from .places import Visit, Where
 from .points import Point, Stop, enter_pass, on_layer, part_of
 from .rules import Rules
 from .watch import Constants, Load, Watch
@@ -45,17 +45,19 @@ class State:
         copies: dict[int, Tensor] = {}
         todo, met = [model], {id(model)}
         for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
-            new = [c for c in m._modules.values() if c is not None and id(c) not in met]
-            met.update(map(id, new))
-            todo += new
+            for child in m._modules.values() if m._modules else ():
+                if child is not None and id(child) not in met:
+                    met.add(id(child))
+                    todo.append(child)
             compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
             shortcuts = shortcuts or isinstance(m, _FUSED)
             training = training or (m.training and isinstance(m, _IN_TRAINING))
-            for t in (*m._parameters.values(), *m._buffers.values()):
-                if t is not None:
-                    weights += t.nbytes
-                    if t.is_inference():
-                        copies[id(t)] = t.detach().clone()
+            for held in (m._parameters, m._buffers):
+                for t in held.values() if held else ():
+                    if t is not None:
+                        weights += t.nbytes
+                        if t.is_inference():
+                            copies[id(t)] = t.detach().clone()
         return State(weights, compiled, training, shortcuts, copies)
 
 
@@ -85,12 +87,17 @@ class Call:
             return fn(t) if isinstance(t, Tensor) and t.ndim and len(t) == self.rows else t
 
         inputs = trees.map_tree(batched, self.inputs)
-        args, kwargs = trees.map_tree(batched, self.args), trees.map_tree(batched, self.kwargs)
+        args = trees.map_tree(batched, self.args) if self.args else self.args
+        kwargs = trees.map_tree(batched, self.kwargs) if self.kwargs else self.kwargs
         return Call(self.model, inputs, args, kwargs, rows, self.state)
 
-    def tile(self, k: int) -> Call:
-        """The call with its rows repeated k times, point by point: (k * B, ...)."""
-        return self if k == 1 else self.each(lambda t: stack(t, k), k * self.rows)
+    def tile(self, k: int, put: Where) -> Call:
+        """The call with its rows repeated k times, point by point: (k * B, ...); the pass sets what is at `put`."""
+        if k == 1:
+            return self
+        if put.at_inputs and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
+            return replace(self, rows=k * self.rows)  # all that has rows is set
+        return self.each(lambda t: stack(t, k), k * self.rows)
 
     def take(self, index: Tensor) -> Call:
         """The call on some of the rows."""
@@ -159,16 +166,14 @@ def _forward(
         if keep:
             context.enter_context(_plain_attention)
         rules, constants = _under(rules if grad else None, constants, visits)
-        inputs = call.inputs
+        inputs = _given(call, visits, keep)
         for visit in visits:
-            visit.rows = call.rows
-            inputs = visit.inputs(inputs)
             visit.attach(context, token, leave)
-        inputs = trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
-        context.enter_context(rules or nullcontext())
-        tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
+        if rules is not None:
+            context.enter_context(rules)
+        tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
@@ -187,6 +192,17 @@ def _forward(
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
+    """The inputs of a pass, as its visits want them; copies of what they leave alone, for in-place code to change."""
+    inputs = call.inputs
+    for visit in visits:
+        visit.rows = call.rows
+        inputs = visit.inputs(inputs)
+    if isinstance(inputs, Tensor) and inputs is not call.inputs:
+        return inputs
+    return trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
 
 
 def _under(

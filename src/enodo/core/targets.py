@@ -197,9 +197,13 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             )
         return y
     if isinstance(index, tuple):
-        fixed = [(i, dim) for dim, i in enumerate(index, 1) if not isinstance(i, slice)]
-        _check(y, len(index), [i for i, _ in fixed], [dim for _, dim in fixed])
-        boxed = len(fixed) < len(index)
+        _check_depth(y, len(index))
+        boxed = False
+        for dim, i in enumerate(index, 1):
+            if isinstance(i, slice):
+                boxed = True
+            else:
+                _check_bounds(y, i, dim)
         columns = (slice(None), *index)
         picked = y[columns] if boxed else y
         for i in () if boxed else index:
@@ -213,8 +217,10 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
             )
         return picked.flatten(1).sum(1) if boxed and picked.ndim > 1 else picked
     index = index.to(y.device)
-    ends = [end for column in index.unbind(1) for end in (column.min(), column.max())]
-    _check(y, index.shape[1], ends, [1 + i // 2 for i in range(len(ends))])
+    _check_depth(y, index.shape[1])
+    for dim, column in enumerate(index.unbind(1), 1):
+        for end in (column.min(), column.max()):
+            _check_bounds(y, int(end), dim)
     index = index.repeat(tiles, 1)
     entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
     picked = y[entries]
@@ -228,7 +234,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
     return picked
 
 
-def _check(y: Tensor, depth: int, entries: Sequence[Any], dims: Sequence[int]) -> None:
+def _check_depth(y: Tensor, depth: int) -> None:
+    """Refuse more indices than there are dimensions after the batch."""
     if y.ndim - 1 < depth:
         refuse(
             "target",
@@ -236,13 +243,14 @@ def _check(y: Tensor, depth: int, entries: Sequence[Any], dims: Sequence[int]) -
             f"at most {max(y.ndim - 1, 0)} after the batch",
             "Leave target=None for a model with one score a row.",
         )
-    for i, dim in zip(entries, dims, strict=True):
-        if not -y.shape[dim] <= int(i) < y.shape[dim]:
-            refuse(
-                "target",
-                f"index {int(i)} for dimension {dim} of an output of shape {tuple(y.shape)}",
-                f"an index from 0 to {y.shape[dim] - 1}",
-            )
+
+
+def _check_bounds(y: Tensor, i: int, dim: int) -> None:
+    """Refuse an index outside of its dimension."""
+    size = y.shape[dim]
+    if not -size <= i < size:
+        given = f"index {i} for dimension {dim} of an output of shape {tuple(y.shape)}"
+        refuse("target", given, f"an index from 0 to {size - 1}")
 
 
 def _columns(y: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ class Form:
         With `rows`, the dimension that counts them is looked for in each tensor, first where it is `likely`.
         """
         if isinstance(value, Tensor):
+            if is_continuous(value) and (not rows or (value.ndim and len(value) == rows and not likely(()))):
+                return WHOLE, [value]
             found = [((), value)] if is_continuous(value) else []
         else:
             tensors = [(p, t) for p, t in trees.leaves(value) if isinstance(t, Tensor)]

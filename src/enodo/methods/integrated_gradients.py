@@ -54,7 +54,8 @@ def integrated_gradients(
     if tol is None:
         check_steps(steps)
         alphas, weights = nodes(quadrature, steps, saturation)
-        return weighted_sum(q.grads(len(alphas), line(x0, x, alphas)), weights) * way
+        path = line(x0, x, torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)]))
+        return weighted_sum(q.grads(len(alphas), path, ends=True), weights) * way
     sizes = sizes_up_to(max_steps)
 
     def attempt(part: Question, rows: Tensor, level: int, totals: list[Values]) -> tuple[Values, list[Values]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import targets
 from . import tree as trees
@@ -53,9 +54,23 @@ def gathered(
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),
+        details=_details(answers, 0 if scores is None else scores.ndim - 1),
         **provenance(question.call.model),
         **about,
     )
+
+
+def _details(answers: list[tuple[Question, Values]], lead: int) -> dict[str, Tensor]:
+    """What the method found besides, of all blocks: rows end to end, other dimensions as long as the longest."""
+    found = {}
+    for name in answers[0][0].memo.get("details", {}):
+        parts = [q.memo["details"][name] for q, _ in answers]
+        size = torch.tensor([t.shape[lead + 1 :] for t in parts]).amax(0).tolist()
+        for i, t in enumerate(parts):
+            short = [s - h for s, h in zip(size, t.shape[lead + 1 :], strict=True)]
+            parts[i] = F.pad(t, [p for s in reversed(short) for p in (0, s)])
+        found[name] = torch.cat(parts, lead)
+    return found
 
 
 def _over_rows(parts: list[Tensor]) -> Tensor:

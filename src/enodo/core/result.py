@@ -46,6 +46,7 @@ class Attribution:
     rows: int = 0  # rows forwarded through the model
     batch_size: int | None = None  # the most rows a pass was allowed in the end
     notes: list[str] = field(default_factory=list)
+    details: dict[str, Tensor] = field(default_factory=dict)  # what the method found besides: (B, ...) or (T, B, ...)
     tokens: list[list[str]] | None = None  # labels for display, set by whoever knows them: tokens of each row,
     feature_names: list[str] | None = None  # names of columns,
     class_names: list[str] | None = None  # names of the model's outputs
@@ -165,6 +166,6 @@ def provenance(model: Any) -> dict[str, Any]:
 _VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
 TENSORS = ("scores", "baseline_scores", "delta", "error")
 TREES = ("values", "stderr")
-PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES))
+PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES, "details"))
 
 __all__ = ["Attribution", "BadType", "provenance"]

@@ -50,6 +50,7 @@ class Attribution:
     tokens: list[list[str]] | None = None  # labels for display, set by whoever knows them: tokens of each row,
     feature_names: list[str] | None = None  # names of columns,
     class_names: list[str] | None = None  # names of the model's outputs
+    texts: list[dict[str, Any]] | None = None  # what the tokens of each row were read from: see `enodo.text.Reading`
 
     @property
     def tensor(self) -> Tensor:
@@ -118,6 +119,25 @@ class Attribution:
         from .storage import table
 
         return table(self)
+
+    def check(self, model: Any, inputs: Any, *others: Attribution, **terms: Any) -> Any:
+        """How far this can be trusted, in plain words with the numbers: never one score, and no verdict of its own.
+
+        Looked at are: whether the model still gives the score explained; the completeness gap; how far the values have
+        settled, or their standard error; deletion and insertion curves beside random orders; agreement with `others`.
+
+        model, inputs  those that were explained
+        others         Attributions of the same by other methods
+        target         only if the result does not know it: a function or a mask
+        baseline       what stands in for parts that are taken away, as for `explain`
+        terms          `args`, `kwargs`, `wrt`, `of`, `batch_size`; and `groups`, `steps`, `draws`, `absolute`,
+                       `probability`, `seed` of `enodo.metrics.curves`
+
+        Costs 2 + (steps - 1) * (2 + draws) rows a row: 110 as it is.
+        """
+        from enodo.metrics import check  # an upward import like that of `plot`
+
+        return check(self, model, inputs, *others, **terms)
 
     def plot(self, **options: Any) -> Any:
         """A matplotlib Figure that suits the data; see `enodo.show` (needs the extra `show`)."""

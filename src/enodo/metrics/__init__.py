@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agreement import Agreement, agreement, agreements
+from .check import Check, Finding, check
 from .removal import Curve, Curves, curves
 
-__all__ = ["Agreement", "Curve", "Curves", "agreement", "agreements", "curves"]
+__all__ = ["Agreement", "Check", "Curve", "Curves", "Finding", "agreement", "agreements", "check", "curves"]

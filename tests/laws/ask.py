@@ -13,7 +13,7 @@ from tests.zoo import ZOO
 from tests.zoo_text import TEXTS
 
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
-FEW = {"steps": 6, "samples": 3}
+FEW = {"steps": 6, "samples": 3, "features": 3}
 METHODS = sorted(set(enodo.methods()) - {"guided_grad_cam"})  # which wants a layer of places: tests/methods/test_cam.py
 NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import entry, targets
 from . import tree as trees
+from .absence import Absence
 from .budget import Budget
 from .errors import describe, refuse
 from .log import Log
@@ -39,6 +40,8 @@ class Asked:
     budget: Budget
     log: Log
     of_name: str = "OUTPUT"
+    absence: Absence | None = None  # what stands in for what is absent, for methods that switch features off
+    batch: int = 0  # rows of the whole call, of which these may be some
     background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
     seed: int = 0
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed
@@ -185,9 +188,12 @@ class Asked:
 
     def present(self, values: Values) -> Any:
         """Values at `wrt` in the structure found there, as a reader wants them."""
-        return present(
-            values, self.sight, self.call.inputs, values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0
-        )
+        return present(values, self.sight, self.call.inputs, self.lead_of(values))
+
+    def lead_of(self, values: Values) -> int:
+        """How many dimensions of an answer stand before the rows; one of another rank than x says so in the memo."""
+        lead: int = self.memo.get("lead", values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0)
+        return lead
 
     # ---------------------------------------------------------------- passes
     def _see(self) -> None:
@@ -274,7 +280,8 @@ class Asked:
 
     def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
         measure = grad and self.budget.unmeasured
-        device = _device(call.inputs) if measure else torch.device("cpu")
+        tensors = (t for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor))
+        device = next(tensors).device if measure else torch.device("cpu")
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
         output, load = forward(
@@ -290,7 +297,3 @@ class Asked:
     def stream(self, n: int, points: Points, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
         """Run n points of `rows` rows each; see `streaming.stream`."""
         return stream(self.budget, self.log, self.rows, n, points, run)
-
-
-def _device(inputs: Any) -> torch.device:
-    return next(t.device for _, t in trees.leaves(inputs) if isinstance(t, Tensor))

@@ -26,11 +26,17 @@ class Where:
     several: bool = False  # whether the answer is a tuple, one entry a Point
     ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
     per_token: bool = True  # whether lookups are summed to one number a token
+    whole: tuple[trees.Path, ...] = ()  # integer inputs that are values themselves, for methods without gradients
 
     @property
     def at_inputs(self) -> bool:
         """Whether nothing but the inputs is asked about."""
         return all(p.layer is None for p in self.points)
+
+    def whole_at(self, point: Point) -> list[trees.Path]:
+        """The paths, within the value at `point`, of integers that are values themselves."""
+        depth = len(point.path)
+        return [p[depth:] for p in self.whole if point.side == "input" and p[:depth] == point.path]
 
     @property
     def late(self) -> bool:
@@ -103,7 +109,8 @@ class Visit:
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
         point = self.where.points[i]
-        form, found = Form.of(value, self.rows if point.layer is not None else 0, lambda path: _likely(point, path))
+        also = self.where.whole_at(point) if self.where.whole else ()
+        form, found = Form.of(value, self.rows if point.layer is not None else 0, lambda p: _likely(point, p), also)
         if point.side == "input" and not self.keep:
             found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
         leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]

@@ -5,6 +5,7 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 
 * `q.x`, `q.x0`: the values at `wrt` for the inputs and for the baseline, leaves (B, ...);
 * `q.gradient()`: the values at `wrt` and the gradient of the score there;
+* `q.game(features)`: the score for any set of features present (`core.game`);
 * `q.gradient_under(table)`, `q.multipliers(table)`: the gradient under rules, alone or compared with the baseline;
 * `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
@@ -27,6 +28,8 @@ from . import targets, vjp
 from . import tree as trees
 from .asked import Asked
 from .errors import NoPath, about, refuse
+from .features import Features
+from .game import Game
 from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
@@ -88,12 +91,22 @@ class Question(Asked):
     def values(self, n: int, points: Points) -> Iterator[tuple[int, int, Tensor]]:
         """Scores (k, B) or (k, T, B) with `wrt` set to points."""
 
-        def run(x: Values, k: int) -> Tensor:
-            visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
-            output = self._run(self.call.tile(k), [visit], grad=False)
-            return _by_point(self.score_of(output, k), k)
+        return self.stream(n, points, self.scored)
 
-        return self.stream(n, points, run)
+    def scored(self, x: Values, k: int) -> Tensor:
+        """Scores (k, B) or (k, T, B) with `wrt` set to k points, in one pass.
+
+        Where what was predicted at the inputs is not known yet, the first point is the inputs.
+        """
+        visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
+        output = self._run(self.call.tile(k), [visit], grad=False)
+        if targets.unsettled(self.target) and "target" not in self.memo:
+            self.memo["target"] = targets.settle(self.target, output, self.rows)
+        return _by_point(self.score_of(output, k), k)
+
+    def game(self, features: Any = None) -> Game:
+        """The score as a function of which features are present; see `core.features` for how they are given."""
+        return Game(self, Features.of(features))
 
     def grads(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
         """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points."""

@@ -1,5 +1,6 @@
 """The methods, each a function of a Question; importing this package registers them."""
 
+from .ablation import feature_ablation
 from .activation import activation
 from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
@@ -17,6 +18,7 @@ __all__ = [
     "deconvolution",
     "deeplift",
     "deeplift_shap",
+    "feature_ablation",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",

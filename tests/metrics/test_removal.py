@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import enodo
 from enodo import Each
 from enodo.core.errors import BadArgument
-from enodo.metrics import curves
+from enodo.metrics import by_part, curves
 from enodo.testing.models import MLP, Text, seeded
 
 WEIGHTS = torch.tensor([3.0, -2.0, 1.0, 0.5, 0.0, 4.0], dtype=torch.float64)
@@ -125,6 +125,16 @@ def test_a_picture_loses_pixels_with_their_channels_and_coarse_maps_are_enlarged
     assert torch.allclose(fine.insertion.scores[:, 1:], whole)
     corner = photo[:, :, 0, 0].sum(1)
     assert torch.allclose(coarse.insertion.scores[:, 1], corner)
+
+
+def test_what_is_said_about_each_part_is_the_sum_over_it() -> None:
+    photo = torch.rand(3, 3, 4, 4).double()
+    squares = (torch.arange(4)[:, None] // 2 * 2 + torch.arange(4) // 2).view(1, 1, 4, 4)
+    fine, coarse = by_part(
+        lambda x: x.flatten(1).sum(1), photo, photo, torch.ones(3, 1, 2, 2).double(), groups=squares, batch_size=2
+    )
+    assert torch.allclose(fine, photo.unfold(2, 2, 2).unfold(3, 2, 2).sum((1, 4, 5)).flatten(1))
+    assert torch.allclose(coarse, torch.full((3, 4), 4.0).double())
 
 
 def test_no_pass_is_larger_than_asked_and_rows_do_not_depend_on_their_mates() -> None:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .agreement import Agreement, agreement, agreements
-from .check import Check, Finding, check
-from .removal import Curve, Curves, curves
+from .check import Check, Finding, agrees, carried, check, removed
+from .removal import Curve, Curves, by_part, curves
 
-__all__ = ["Agreement", "Check", "Curve", "Curves", "Finding", "agreement", "agreements", "check", "curves"]
+__all__ = [
+    "Agreement",
+    "Check",
+    "Curve",
+    "Curves",
+    "Finding",
+    "agreement",
+    "agreements",
+    "agrees",
+    "by_part",
+    "carried",
+    "check",
+    "curves",
+    "removed",
+]

@@ -80,7 +80,7 @@ def check(
     }
     shared = {k: v for k, v in terms.items() if k in ("args", "kwargs", "batch_size")}
     goal, scores = _recognised(attribution, model, inputs, target, {**shared, **where})
-    found = [*_same_score(attribution, scores), *_evidence(attribution)]
+    found = [*_same_score(attribution, scores), *carried(attribution)]
     zero = all(not bool(t.any()) for _, t in trees.leaves(attribution.values) if isinstance(t, Tensor))
     cut = None
     if zero:
@@ -169,8 +169,8 @@ def _same_score(a: Attribution, scores: Tensor) -> list[Finding]:
     return [Finding("score", False, f"{text}: the model, the inputs or the target are other ones.", told)]
 
 
-def _evidence(a: Attribution) -> list[Finding]:
-    """What the result itself carries: completeness, settling, sampling."""
+def carried(a: Attribution) -> list[Finding]:
+    """What the result itself carries, in words: completeness, settling, sampling."""
     found = []
     if a.delta is not None and a.scores is not None and a.baseline_scores is not None:
         way = (a.scores - a.baseline_scores).double()

@@ -143,7 +143,7 @@ def scores_of(q: Question, attribution: Any, parts: Parts, lead: int, rows: Tens
 
 
 def _some(t: Tensor, dim: int, rows: Tensor) -> Tensor:
-    return t if t.shape[dim] == 1 and len(rows) > 1 else t.index_select(dim, rows.to(t.device))
+    return t if t.shape[dim] == 1 else t.index_select(dim, rows.to(t.device))  # one for all rows
 
 
 def _by_vector(t: Tensor, positions: Tensor, vectors: Tensor, lead: int) -> Tensor:

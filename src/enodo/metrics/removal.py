@@ -115,15 +115,13 @@ def curves(
     log = Log(terms.pop("progress", False))
     q = ask(model, inputs, target=target, baseline=baseline, seed=seed, log=log, **terms)
     many = _leads(q, attributions)
-
-    def run(block: Question) -> Values:
-        rows = torch.tensor([key[0] for key in block.keys])
-        parts = parts_of(block, groups, rows)
-        found = [scores_of(block, a, parts, many, rows) for a in attributions]
-        return _along(block, parts, found, steps, draws, absolute, probability)
-
     try:
-        answers = [v for _, v in answered(q, Card("curves", run, needs=frozenset()), {})]
+        answers = _by_block(
+            q,
+            attributions,
+            groups,
+            lambda block, parts, found: _along(block, parts, found, steps, draws, absolute, probability),
+        )
     finally:
         log.close()
     gone, back, random, fractions = (torch.cat(ts, -2) for ts in zip(*(v.leaves for v in answers), strict=True))
@@ -137,6 +135,32 @@ def curves(
         )
         for m in range(len(attributions))
     ]
+
+
+def by_part(
+    model: Callable[..., Any], inputs: Any, *attributions: Any, target: Any = None, groups: Any = None, **terms: Any
+) -> list[Tensor]:
+    """What each attribution says about each part, (B, n) or (T, B, n): its sum over it; see `curves` for the terms.
+
+    So attributions of one place can be compared that differ in shape, as a fine map and a coarse one do.
+    """
+    q = ask(model, inputs, target=target, **terms)
+    answers = _by_block(q, attributions, groups, lambda block, parts, found: Values(found))
+    return [torch.cat(ts, -2) for ts in zip(*(v.leaves for v in answers), strict=True)]
+
+
+def _by_block(
+    q: Question, attributions: Sequence[Any], groups: Any, fn: Callable[[Question, Parts, list[Tensor]], Values]
+) -> list[Values]:
+    """`fn` of each block of rows, its parts, and what each attribution says about them."""
+    many = _leads(q, attributions)
+
+    def run(block: Question) -> Values:
+        rows = torch.tensor([key[0] for key in block.keys])
+        parts = parts_of(block, groups, rows)
+        return fn(block, parts, [scores_of(block, a, parts, many, rows) for a in attributions])
+
+    return [v for _, v in answered(q, Card("curves", run, needs=frozenset()), {})]
 
 
 def _leads(q: Question, attributions: Sequence[Any]) -> int:

@@ -25,7 +25,7 @@ def gathered(
     """One Attribution from the answers to all blocks."""
     scored = "score" in card.needs
     first = answers[0][0]
-    lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
+    lead = first.lead_of(answers[0][1])  # 1 for several targets or neurons
     # the baseline first: its pass takes the inputs along
     base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None

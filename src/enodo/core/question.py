@@ -98,11 +98,12 @@ class Question(Asked):
 
         Where what was predicted at the inputs is not known yet, the first point is the inputs.
         """
-        visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
+        visit = Visit(self.wrt, x.flatten(), False, self.create_graph, self.sight)
         output = self._run(self.call.tile(k), [visit], grad=False)
         if targets.unsettled(self.target) and "target" not in self.memo:
             self.memo["target"] = targets.settle(self.target, output, self.rows)
-        return _by_point(self.score_of(output, k), k)
+        scores = self.score_of(output, k)
+        return _by_point(scores if self.create_graph else scores.detach(), k)
 
     def game(self, features: Any = None) -> Game:
         """The score as a function of which features are present; see `core.features` for how they are given."""
@@ -133,9 +134,9 @@ class Question(Asked):
 
         for i, j, (at, g, scores) in self.stream(n, points, run):
             if ends and i == 0:
-                self.memo.setdefault("baseline scores", _by_point(scores, j)[0])
+                self.memo.setdefault("baseline scores", _by_point(scores.detach(), j)[0])
             if ends and j == n:
-                self.memo.setdefault("scores", _by_point(scores, j - i)[-1])
+                self.memo.setdefault("scores", _by_point(scores.detach(), j - i)[-1])
             yield i, j, (at, g)
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
@@ -223,5 +224,5 @@ def _silent(on_unknown: Any) -> Any:
 
 def _by_point(scores: Tensor, k: int) -> Tensor:
     """(k * B) -> (k, B); (T, k * B) -> (k, T, B)."""
-    scores = scores.detach().reshape(*scores.shape[:-1], k, -1)
+    scores = scores.reshape(*scores.shape[:-1], k, -1)
     return scores if scores.ndim == 2 else scores.movedim(1, 0)

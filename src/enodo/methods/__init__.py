@@ -6,19 +6,26 @@ from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift, deeplift_shap
+from .eigen_cam import eigen_cam, eigen_grad_cam
+from .finer_cam import finer_cam
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
+from .masked_cam import ablation_cam, score_cam
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
 
 __all__ = [
+    "ablation_cam",
     "activation",
     "conductance",
     "deconvolution",
     "deeplift",
     "deeplift_shap",
+    "eigen_cam",
+    "eigen_grad_cam",
     "feature_ablation",
+    "finer_cam",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
@@ -33,6 +40,7 @@ __all__ = [
     "layer_cam",
     "lrp",
     "neuron_conductance",
+    "score_cam",
     "smoothgrad",
     "smoothgrad_sq",
     "vargrad",

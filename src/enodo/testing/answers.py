@@ -41,9 +41,11 @@ def shape(trial: Trial) -> None:
 
 
 def _fits(trial: Trial, answer: Tensor, value: Tensor) -> bool:
-    """Whether the answer lies like the value; a map has one channel in the place of all."""
+    """Whether the answer lies like the value; a map has one channel in the place of all, and tokens may be a grid."""
     if answer.ndim < value.ndim:
         return False
+    if "map" in trial.card.claims and value.ndim == 3 and answer.ndim > 3 and answer.shape[-4] == len(value):
+        return answer.shape[-3] == 1 and answer.shape[-2:].numel() <= value.shape[1]
     off = [(a, v) for a, v in zip(answer.shape[-value.ndim :], value.shape, strict=True) if a != v]
     return not off or ("map" in trial.card.claims and len(off) == 1 and off[0][0] == 1)
 
@@ -80,6 +82,8 @@ def rows(trial: Trial) -> None:
     """A row's answer does not depend on its batch mates, nor on whether it has any."""
     answer, n = trial(), trial.case.rows
     lead = parts(answer)[0].ndim - parts(_value(trial))[0].ndim
+    if "map" in trial.card.claims:  # the tokens of a picture may be its grid, of another rank
+        lead = 0 if answer.scores is None else answer.scores.ndim - 1
 
     def row(found: Attribution, i: int) -> tuple[Tensor, ...]:
         return tuple(t.narrow(lead, i, 1) for t in parts(found))

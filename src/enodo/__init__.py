@@ -2,7 +2,16 @@
 
 from . import methods as _methods  # registers them
 from .core.absence import Absence
-from .core.errors import BadArgument, BadType, EnodoError, NoPath, NotFinite, SettlingWarning, TrainModeWarning
+from .core.errors import (
+    BadArgument,
+    BadType,
+    EnodoError,
+    NoPath,
+    NotFinite,
+    SamplingWarning,
+    SettlingWarning,
+    TrainModeWarning,
+)
 from .core.explain import ask, explain
 from .core.features import Features
 from .core.points import EMBEDDING, INPUT, OUTPUT, Point
@@ -35,6 +44,7 @@ __all__ = [
     "NotFinite",
     "Point",
     "Question",
+    "SamplingWarning",
     "SettlingWarning",
     "TrainModeWarning",
     "Values",

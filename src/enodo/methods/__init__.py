@@ -13,17 +13,20 @@ from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
+from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
 
 __all__ = [
     "ablation_cam",
     "activation",
+    "banzhaf",
     "conductance",
     "deconvolution",
     "deeplift",
     "deeplift_shap",
     "eigen_cam",
     "eigen_grad_cam",
+    "exact_shapley",
     "feature_ablation",
     "finer_cam",
     "grad_cam",
@@ -37,10 +40,13 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "kernel_shap",
     "layer_cam",
     "lrp",
     "neuron_conductance",
+    "owen",
     "score_cam",
+    "shapley_sampling",
     "smoothgrad",
     "smoothgrad_sq",
     "vargrad",

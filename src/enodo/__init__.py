@@ -1,8 +1,19 @@
 """enodo explains PyTorch models: which inputs, layers and neurons made a prediction what it is."""
 
 from . import methods as _methods  # registers them
-from .core.errors import BadArgument, BadType, EnodoError, NoPath, NotFinite, SettlingWarning, TrainModeWarning
+from .core.absence import Absence
+from .core.errors import (
+    BadArgument,
+    BadType,
+    EnodoError,
+    NoPath,
+    NotFinite,
+    SamplingWarning,
+    SettlingWarning,
+    TrainModeWarning,
+)
 from .core.explain import ask, explain
+from .core.features import Features
 from .core.points import EMBEDDING, INPUT, OUTPUT, Point
 from .core.question import Question
 from .core.registry import Card, method, methods
@@ -20,6 +31,7 @@ __all__ = [
     "EMBEDDING",
     "INPUT",
     "OUTPUT",
+    "Absence",
     "Attribution",
     "BadArgument",
     "BadType",
@@ -27,10 +39,12 @@ __all__ = [
     "Coverage",
     "Each",
     "EnodoError",
+    "Features",
     "NoPath",
     "NotFinite",
     "Point",
     "Question",
+    "SamplingWarning",
     "SettlingWarning",
     "TrainModeWarning",
     "Values",

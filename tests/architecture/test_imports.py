@@ -27,8 +27,8 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
-# An Attribution shows itself: `plot()` and `to_html()` hand it to the room above when they are called, not before.
-LAZILY_UP = {("core/result.py", "show")}
+# An Attribution shows and checks itself: `plot()`, `check()` hand it to a room above when they are called, not before.
+LAZILY_UP = {("core/result.py", "show"), ("core/result.py", "metrics")}
 
 HEAVY = (
     "matplotlib",

@@ -138,9 +138,9 @@ class TestMeasuring:
     def test_a_large_tensor_bounds_the_rows(self):
         budget = Budget("auto", 0, 1 << 20)
         budget.measured(2 << 20, 2 << 20, 1, CPU)
-        assert budget.limit == 8  # 48 MiB / (2 + 2 x 2) MiB, and less than 32 MiB / 2 MiB
-        budget.measured(1 << 10, 5 << 20, 1, CPU)
-        assert budget.limit == budgets.FEW  # 32 MiB / 5 MiB would be 6, 48 MiB / (2 x 5) MiB are fewer than a few
+        assert budget.limit == budgets.FEW  # 16 MiB / (2 + 2 x 2) MiB would be 2
+        budget.measured(1 << 10, 1 << 20, 1, CPU)
+        assert budget.limit == 7  # 16 MiB / (2 x 1) MiB and a little more
 
     def test_a_fixed_size_is_not_changed_by_measuring(self):
         budget = Budget(3, 0, 1 << 20)

@@ -13,8 +13,12 @@ from tests.zoo import ZOO
 from tests.zoo_text import TEXTS
 
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
-FEW = {"steps": 6, "samples": 3}
-METHODS = sorted(set(enodo.methods()) - {"guided_grad_cam"})  # which wants a layer of places: tests/methods/test_cam.py
+FEW = {"steps": 6, "samples": 3, "features": 3}
+# These want a layer of places, class scores, pictures or attention; their own tests ask the laws.
+APART = frozenset(
+    "attention_rollout blur_ig finer_cam gradient_rollout guided_grad_cam raw_attention score_cam".split()
+)
+METHODS = sorted(set(enodo.methods()) - APART)
 NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")
 
 

@@ -69,37 +69,9 @@ def test_maps_can_have_the_size_of_the_input() -> None:
             return super().forward(F.avg_pool2d(x, 2))
 
     x = normal(2, 2, 8, 6).float()
-    small, large = (cam("grad_cam", Small(), x, resize=resize) for resize in (False, True))
+    small, large = (cam("grad_cam", Small(), x, upsample=upsample) for upsample in (False, True))
     assert small.shape == (2, 1, 4, 3)
     torch.testing.assert_close(large, F.interpolate(small, (8, 6), mode="bilinear"))
-
-
-class Tokens(nn.Module):
-    """Patches of an image as tokens, after a class token, (B, 1, 4, 4) -> (B, 2)."""
-
-    def __init__(self, first: int) -> None:
-        super().__init__()
-        self.first, self.layer, self.head = first, nn.Linear(4, 5), nn.Linear(5, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
-        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).flatten(1, 3)  # (B, 4, 4)
-        tokens = torch.cat([torch.zeros_like(patches[:, : self.first]), patches], 1)
-        scores: Tensor = self.head(torch.tanh(self.layer(tokens)).mean(1))
-        return scores
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_tokens_are_places(first: int) -> None:
-    model, x = seeded(Tokens(first)), normal(2, 1, 4, 4)
-    found = cam("grad_cam", model, x, target=1)
-    h, g = (
-        enodo.explain(model, x, m, wrt="layer", target=t).tensor for m, t in (("activation", None), ("gradient", 1))
-    )
-    torch.testing.assert_close(found, (h * g.mean(1, keepdim=True)).sum(2, keepdim=True).clamp(min=0))
-    large = cam("grad_cam", model, x, target=1, resize=True)
-    grid = found[:, first:, 0].view(2, 1, 2, 2)
-    torch.testing.assert_close(large, F.interpolate(grid, (4, 4), mode="bilinear"))
 
 
 def test_a_dimension_of_channels_that_is_none_is_refused() -> None:

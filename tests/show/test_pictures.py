@@ -18,7 +18,8 @@ from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
 from enodo.show import Bars, Map, Sample, Words, plot, view_of
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
-from enodo.show.view import regions, resize, spaced, words_of
+from enodo.show.tokens import spaced, words_of
+from enodo.show.view import regions, resize
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 

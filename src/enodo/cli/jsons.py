@@ -9,7 +9,8 @@ import torch
 from enodo.cli.run import Run
 from enodo.core import tree as trees
 from enodo.show.html import Entry
-from enodo.show.view import Map, Words, view_of
+from enodo.show.tokens import Words
+from enodo.show.view import Map, view_of
 from enodo.show.words import scalar
 
 SCHEMA = "enodo.explanation/1"

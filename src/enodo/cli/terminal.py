@@ -11,7 +11,8 @@ from enodo.cli.console import output
 from enodo.cli.run import Run
 from enodo.show.html import number_with, short
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
-from enodo.show.view import Bars, Map, Words, regions, resize, spaced, view_of
+from enodo.show.tokens import Words
+from enodo.show.view import Bars, Map, regions, resize, view_of
 from enodo.show.words import balance, is_signed, noise, settled, unit_of
 
 SHOWN, WIDTH, SIDE = 12, 24, 32
@@ -53,10 +54,11 @@ def print_run(run: Run, hint: bool = True) -> None:
 def _words(console: Console, view: Words) -> None:
     scale = scale_of(view.values, 0.0)
     line = Text()
-    for word, space, value in zip(view.words, spaced(view.words), view.values, strict=True):
-        line.append(" " if space.startswith(" ") else "")
+    for word, lead, value in zip(view.words, view.leads, view.values, strict=True):
+        line.append(lead)
         share = float(scale.share(np.array(value)))
         line.append(word, _style(share) if abs(share) >= 0.05 else "")
+    line.append(view.after, "dim")
     console.print(line)
     order = np.argsort(-np.abs(view.values), kind="stable")[:SHOWN]
     _bars(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import entry, targets
 from . import tree as trees
+from .absence import Absence
 from .budget import Budget
 from .errors import describe, refuse
 from .log import Log
@@ -24,6 +25,7 @@ from .values import Values
 from .watch import Constants
 
 Self = TypeVar("Self", bound="Asked")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class Asked:
     budget: Budget
     log: Log
     of_name: str = "OUTPUT"
+    absence: Absence | None = None  # what stands in for what is absent, for methods that switch features off
+    batch: int = 0  # rows of the whole call, of which these may be some
     background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
     seed: int = 0
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed
@@ -185,9 +189,12 @@ class Asked:
 
     def present(self, values: Values) -> Any:
         """Values at `wrt` in the structure found there, as a reader wants them."""
-        return present(
-            values, self.sight, self.call.inputs, values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0
-        )
+        return present(values, self.sight, self.call.inputs, self.lead_of(values))
+
+    def lead_of(self, values: Values) -> int:
+        """How many dimensions of an answer stand before the rows; one of another rank than x says so in the memo."""
+        lead: int = self.memo.get("lead", values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0)
+        return lead
 
     # ---------------------------------------------------------------- passes
     def _see(self) -> None:
@@ -217,8 +224,7 @@ class Asked:
 
     def _remember(self, sight: Sight, output: Any) -> Tensor:
         self._check(sight)
-        if targets.unsettled(self.target):
-            self.memo["target"] = targets.settle(self.target, output, self.rows)
+        self.settle(output)
         scores = self.score_of(output, 1)
         x = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
         self.memo.update(sight=sight, x=x, scores=scores if self.create_graph else scores.detach())
@@ -248,27 +254,19 @@ class Asked:
 
     def _look_at_baseline(self) -> None:
         if self._ends_are_inputs and "scores" not in self.memo:
-            self._look_at_both()
-            return
-        self.memo["x0"], self.memo["baseline scores"] = entry.look_at_baseline(self)
+            self.memo.update(entry.look_at_both(self))
+        else:
+            self.memo["x0"], self.memo["baseline scores"] = entry.look_at_baseline(self)
 
     @property
     def _ends_are_inputs(self) -> bool:
         """Whether the values at `wrt`, for the inputs and for the baseline, are what the model is called on there."""
         return self.wrt is self.entry and not (self.background or self.wrt.ids or self.shift)
 
-    def _look_at_both(self) -> None:
-        """The scores at the inputs and at the baseline, in one pass where it may have the rows."""
-        x0 = self.entry_x0
-        if self.budget.points(self.rows, 2) < 2:
-            self._look()
-            return self._look_at_baseline()
-        _, output = self.passed(self.x.map(lambda a, b: torch.stack([a, b]), x0), 2)
-        if targets.unsettled(self.target):
+    def settle(self, output: Any) -> None:
+        """Where "predicted" is asked about and not known yet, learn it from an output that begins with the inputs'."""
+        if targets.unsettled(self.target) and "target" not in self.memo:
             self.memo["target"] = targets.settle(self.target, output, self.rows)
-        scores = self.score_of(output, 2).detach()
-        self.memo["scores"], self.memo["baseline scores"] = scores.unflatten(-1, (2, self.rows)).unbind(-2)
-        self.memo["x0"] = x0
 
     def passed(self, points: Values, k: int, grad: bool = False, afresh: bool = False) -> tuple[Sight, Any]:
         """One pass with the inputs set to k points, watching `wrt`: what was seen there, and the output at `of`."""
@@ -281,7 +279,7 @@ class Asked:
 
     def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
         measure = grad and self.budget.unmeasured
-        device = _device(call.inputs) if measure else _CPU
+        device = next(t for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)).device if measure else _CPU
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
         output, load = forward(
@@ -297,10 +295,3 @@ class Asked:
     def stream(self, n: int, points: Points, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
         """Run n points of `rows` rows each; see `streaming.stream`."""
         return stream(self.budget, self.log, self.rows, n, points, run)
-
-
-_CPU = torch.device("cpu")
-
-
-def _device(inputs: Any) -> torch.device:
-    return next(t.device for _, t in trees.leaves(inputs) if isinstance(t, Tensor))

@@ -96,3 +96,15 @@ def look_at_baseline(q: Asked) -> tuple[Values, Tensor]:
         seen.append(values)
         total = total + scores
     return concat(seen, 0), total / rows
+
+
+def look_at_both(q: Asked) -> dict[str, Any]:
+    """What is known after the scores at the inputs and at the baseline, in one pass where it may have the rows."""
+    x0 = q.entry_x0
+    if q.budget.points(q.rows, 2) < 2:
+        scores, (x0, baseline_scores) = q.scores, look_at_baseline(q)
+    else:
+        _, output = q.passed(q.x.map(lambda a, b: torch.stack([a, b]), x0), 2)
+        q.settle(output)
+        scores, baseline_scores = q.score_of(output, 2).detach().unflatten(-1, (2, q.rows)).unbind(-2)
+    return {"scores": scores, "baseline scores": baseline_scores, "x0": x0}

@@ -42,6 +42,10 @@ class SettlingWarning(UserWarning):
     """`tol=` was asked for and not reached within the steps allowed."""
 
 
+class SamplingWarning(UserWarning):
+    """The samples are too few for the number of features; the text names the error to be expected."""
+
+
 class TrainModeWarning(UserWarning):
     """The model is in train mode, so that dropout and batch statistics are part of what is explained."""
 

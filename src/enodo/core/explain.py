@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from . import targets
 from . import tree as trees
+from .absence import Absence
 from .budget import Budget, is_out_of_memory
 from .errors import BadType, TrainModeWarning, describe, refuse
 from .gather import gathered
 from .given import baseline_like, count_rows, tensors
 from .log import Log
-from .places import Where
-from .points import INPUT, OUTPUT, Point, locate, part_of
+from .points import INPUT, OUTPUT, Point, locate
 from .question import Question
 from .registry import Card, card_of, check_options, with_options
 from .result import Attribution
 from .running import Call, State, eager
 from .values import Values, is_continuous
 from .watch import Constants
+from .where import where
 
 VECTOR = 1024  # bytes guessed for an embedding vector
 
@@ -132,17 +133,21 @@ def ask(
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
         refuse("wrt", "an empty list", "at least one place")
-    asked = _where(places, model, inputs, "gradient" in needs, isinstance(wrt, (list, tuple)))
+    asked = where(places, call, "gradient" in needs, isinstance(wrt, (list, tuple)))
     # an input that is not asked about stays as it is; for layers, all inputs go from the baseline to x
-    entry = asked if asked.at_inputs else _where([INPUT], model, inputs, "gradient" in needs)
+    entry = asked if asked.at_inputs else where([INPUT], call, "gradient" in needs)
+    absence = Absence.of(baseline, inputs, needs)
+    background = "background" in needs or absence.background
     end, end_name = locate(of, model, "of")
     if end.side in ("input", "embedding"):
         refuse("of", str(end), "the output or a layer")
     return Question(
         call=call,
-        baseline=_usable(baseline_like(baseline, inputs, rows, "background" in needs))
-        if needs & {"baseline", "background"}
+        baseline=_usable(baseline_like(absence.plain, inputs, rows, background))
+        if needs & {"baseline", "background", "absence"}
         else None,
+        absence=absence if "absence" in needs else None,
+        batch=rows,
         target=targets.prepare(target, rows),
         wrt=asked,
         entry=entry,
@@ -151,7 +156,7 @@ def ask(
         budget=budget,
         constants=Constants(budget.light),
         log=log or Log(),
-        background="background" in needs,
+        background=background,
         seed=seed,
         keys=tuple((row,) for row in range(rows)),
         create_graph=create_graph,
@@ -163,33 +168,6 @@ def _usable(tree: Any) -> Any:
     if isinstance(tree, Tensor) and not tree.is_inference():
         return tree
     return trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) and t.is_inference() else t, tree)
-
-
-_AT_INPUTS = Where((INPUT,), (str(INPUT),))
-
-
-def _where(places: Any, model: Any, inputs: Any, gradient: bool, several: bool = False) -> Where:
-    """The places, found in the model; integer inputs among them are explained at their lookups."""
-    if places[0] is INPUT and not several and isinstance(inputs, Tensor) and is_continuous(inputs):
-        return _AT_INPUTS
-    points, names = zip(*[locate(p, model, "wrt") for p in places], strict=True)
-    ids: list[trees.Path] = []
-    for point, name in zip(points, names, strict=True):
-        if point.side == "output":
-            refuse("wrt", name, "the inputs or a layer", "The output is what is explained: name it as `of`.")
-        if point.side in ("input", "embedding") and gradient:
-            found = [
-                (*point.path, *path)
-                for path, t in trees.leaves(part_of(inputs, point))
-                if isinstance(t, Tensor) and not is_continuous(t) and t.dtype != torch.bool and t.ndim
-            ]
-            ids += [path for path in found if path not in ids]
-    if len(points) > 1 and ids:
-        refuse("wrt", f"{', '.join(names)} with integer inputs", "layers, when several places are asked about at once")
-    embedding = points[0].side == "embedding"
-    if embedding and not ids:
-        refuse("wrt", names[0], "integer inputs (token ids) that are looked up")
-    return Where(points, names, several, tuple(ids), per_token=not embedding)
 
 
 def _row_bytes(inputs: Any, rows: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import targets
 from . import tree as trees
@@ -24,7 +25,7 @@ def gathered(
     """One Attribution from the answers to all blocks."""
     scored = "score" in card.needs
     first = answers[0][0]
-    lead = answers[0][1].leaves[0].ndim - first.x.leaves[0].ndim  # 1 for several targets or neurons
+    lead = first.lead_of(answers[0][1])  # 1 for several targets or neurons
     # the baseline first: its pass takes the inputs along
     base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
@@ -53,9 +54,23 @@ def gathered(
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),
+        details=_details(answers, 0 if scores is None else scores.ndim - 1),
         **provenance(question.call.model),
         **about,
     )
+
+
+def _details(answers: list[tuple[Question, Values]], lead: int) -> dict[str, Tensor]:
+    """What the method found besides, of all blocks: rows end to end, other dimensions as long as the longest."""
+    found = {}
+    for name in answers[0][0].memo.get("details", {}):
+        parts = [q.memo["details"][name] for q, _ in answers]
+        size = torch.tensor([t.shape[lead + 1 :] for t in parts]).amax(0).tolist()
+        for i, t in enumerate(parts):
+            short = [s - h for s, h in zip(size, t.shape[lead + 1 :], strict=True)]
+            parts[i] = F.pad(t, [p for s in reversed(short) for p in (0, s)])
+        found[name] = torch.cat(parts, lead)
+    return found
 
 
 def _over_rows(parts: list[Tensor]) -> Tensor:
@@ -95,7 +110,8 @@ def _is_finite(t: Tensor) -> bool:
 
 def _check_finite(question: Question, scores: Tensor | None, base: Tensor | None, answers: list[Values]) -> None:
     """Refuse NaN and infinity, naming where they come from."""
-    if scores is not None and not _is_finite(scores):
+    given_base = [t for _, t in trees.leaves(question.baseline) if isinstance(t, Tensor)]
+    if scores is not None and not _is_finite(scores) and all(map(_is_finite, given_base)):
         _name_the_source(question, scores)
     if base is not None and not _is_finite(base):
         given = "one at which the model's score is not finite"

@@ -86,8 +86,22 @@ def _shapes(xs: list[Tensor]) -> str:
     return " and ".join(str(tuple(x.shape)) for x in xs)
 
 
+def is_batched(t: Tensor) -> bool:
+    """Whether a tensor is what `torch.vmap` shows: one entry of many."""
+    return torch._C._functorch.is_batchedtensor(t)
+
+
+def bare(t: Tensor) -> Tensor:
+    """All the numbers of a tensor, also within `torch.vmap`."""
+    while is_batched(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t
+
+
 def same(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same numbers; quick where they are the same memory."""
-    if a.shape == b.shape and a.data_ptr() == b.data_ptr() and a.stride() == b.stride():
-        return True
-    return a.shape == b.shape and torch.equal(a, b)
+    if a.shape != b.shape:
+        return False
+    if is_batched(a) or is_batched(b):
+        return bool(bare(a == b).all())
+    return (a.data_ptr() == b.data_ptr() and a.stride() == b.stride()) or torch.equal(a, b)

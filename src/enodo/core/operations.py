@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -142,6 +142,31 @@ class Bound:
             else:
                 holder[key] = t
         return self.func(*args, **kwargs)
+
+    def traced(self, xs: Sequence[Tensor], live: Sequence[bool]) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
+        """The call in a graph of its own: operands, result, further results."""
+        with torch.enable_grad():
+            alone = [x.detach().requires_grad_(wanted) for x, wanted in zip(xs, live, strict=True)]
+            y, *aux = parts(self(*alone))
+        return alone, y, tuple(aux)
+
+    def pulled_at(self, xs: Sequence[Tensor], live: Sequence[bool], gy: Tensor) -> list[Tensor | None]:
+        """gy pulled back to live operands through the call at xs; also within `torch.vmap`, which allows no leaves."""
+        wanted = [i for i, of in enumerate(live) if of]
+
+        def at(*some: Tensor) -> Tensor:
+            whole = list(xs)
+            for i, x in zip(wanted, some, strict=True):
+                whole[i] = x
+            return parts(self(*whole))[0]
+
+        found = dict(zip(wanted, torch.func.vjp(at, *(xs[i] for i in wanted))[1](gy), strict=True))
+        return [found.get(i) for i in range(len(live))]
+
+
+def parts(out: Any) -> tuple[Tensor, ...]:
+    """What a call returned, as a tuple."""
+    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,17 @@ class Where:
     several: bool = False  # whether the answer is a tuple, one entry a Point
     ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
     per_token: bool = True  # whether lookups are summed to one number a token
+    whole: tuple[trees.Path, ...] = ()  # integer inputs that are values themselves, for methods without gradients
 
     @cached_property
     def at_inputs(self) -> bool:
         """Whether nothing but the inputs is asked about."""
         return all(p.layer is None for p in self.points)
+
+    def whole_at(self, point: Point) -> list[trees.Path]:
+        """The paths, within the value at `point`, of integers that are values themselves."""
+        depth = len(point.path)
+        return [p[depth:] for p in self.whole if point.side == "input" and p[:depth] == point.path]
 
     @cached_property
     def late(self) -> bool:
@@ -104,8 +110,9 @@ class Visit:
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
         point = self.where.points[i]
+        also = self.where.whole_at(point) if self.where.whole else ()
         if point.layer is None:
-            form, found = Form.of(value)
+            form, found = Form.of(value, also=also)
         else:
             form, found = Form.of(value, self.rows, lambda path: _likely(point, path))
         if point.side == "input" and not self.keep:

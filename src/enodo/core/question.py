@@ -5,6 +5,7 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 
 * `q.x`, `q.x0`: the values at `wrt` for the inputs and for the baseline, leaves (B, ...);
 * `q.gradient()`: the values at `wrt` and the gradient of the score there;
+* `q.game(features)`: the score for any set of features present (`core.game`);
 * `q.gradient_under(table)`, `q.multipliers(table)`: the gradient under rules, alone or compared with the baseline;
 * `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
@@ -16,6 +17,7 @@ scores (k, B) and gradients (k, B, ...), or (k, T, B, ...) for T targets.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +29,8 @@ from . import targets, vjp
 from . import tree as trees
 from .asked import Asked
 from .errors import NoPath, about, refuse
+from .features import Features
+from .game import Game
 from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
@@ -88,12 +92,22 @@ class Question(Asked):
     def values(self, n: int, points: Points) -> Iterator[tuple[int, int, Tensor]]:
         """Scores (k, B) or (k, T, B) with `wrt` set to points."""
 
-        def run(x: Values, k: int) -> Tensor:
-            visit = Visit(self.wrt, x.flatten(), False, False, self.sight)
-            output = self._run(self.call.tile(k, self.wrt), [visit], grad=False)
-            return _by_point(self.score_of(output, k), k)
+        return self.stream(n, points, self.scored)
 
-        return self.stream(n, points, run)
+    def scored(self, x: Values, k: int) -> Tensor:
+        """Scores (k, B) or (k, T, B) with `wrt` set to k points, in one pass.
+
+        Where what was predicted at the inputs is not known yet, the first point is the inputs.
+        """
+        visit = Visit(self.wrt, x.flatten(), False, self.create_graph, self.sight)
+        output = self._run(self.call.tile(k, self.wrt), [visit], grad=False)
+        self.settle(output)
+        scores = self.score_of(output, k)
+        return _by_point(scores if self.create_graph else scores.detach(), k)
+
+    def game(self, features: Any = None) -> Game:
+        """The score as a function of which features are present; see `core.features` for how they are given."""
+        return Game(self, Features.of(features))
 
     def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
         """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points.
@@ -122,14 +136,14 @@ class Question(Asked):
                 continue
             first, last = i == 0, j == n + 2
             self._note_ends(scores, j - i, first, last)
-            yield i - 1 + first, j - 1 - last, g.map(lambda t: t[first : len(t) - last])
+            yield i - 1 + first, j - 1 - last, g.map(operator.itemgetter(slice(int(first), -1 if last else None)))
 
     def _note_ends(self, scores: Tensor, k: int, first: bool, last: bool) -> None:
         """Of k points the first may be the baseline and the last the inputs: their scores are known then."""
         if first:
-            self.memo.setdefault("baseline scores", _by_point(scores, k)[0])
+            self.memo.setdefault("baseline scores", _by_point(scores.detach(), k)[0])
         if last:
-            self.memo.setdefault("scores", _by_point(scores, k)[-1])
+            self.memo.setdefault("scores", _by_point(scores.detach(), k)[-1])
 
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
@@ -233,5 +247,5 @@ def _silent(on_unknown: Any) -> Any:
 
 def _by_point(scores: Tensor, k: int) -> Tensor:
     """(k * B) -> (k, B); (T, k * B) -> (k, T, B)."""
-    scores = scores.detach().reshape(*scores.shape[:-1], k, -1)
+    scores = scores.reshape(*scores.shape[:-1], k, -1)
     return scores if scores.ndim == 2 else scores.movedim(1, 0)

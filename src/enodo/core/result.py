@@ -46,9 +46,11 @@ class Attribution:
     rows: int = 0  # rows forwarded through the model
     batch_size: int | None = None  # the most rows a pass was allowed in the end
     notes: list[str] = field(default_factory=list)
+    details: dict[str, Tensor] = field(default_factory=dict)  # what the method found besides: (B, ...) or (T, B, ...)
     tokens: list[list[str]] | None = None  # labels for display, set by whoever knows them: tokens of each row,
     feature_names: list[str] | None = None  # names of columns,
     class_names: list[str] | None = None  # names of the model's outputs
+    texts: list[dict[str, Any]] | None = None  # what the tokens of each row were read from: see `enodo.text.Reading`
 
     @property
     def tensor(self) -> Tensor:
@@ -118,6 +120,25 @@ class Attribution:
 
         return table(self)
 
+    def check(self, model: Any, inputs: Any, *others: Attribution, **terms: Any) -> Any:
+        """How far this can be trusted, in plain words with the numbers: never one score, and no verdict of its own.
+
+        Looked at are: whether the model still gives the score explained; the completeness gap; how far the values have
+        settled, or their standard error; deletion and insertion curves beside random orders; agreement with `others`.
+
+        model, inputs  those that were explained
+        others         Attributions of the same by other methods
+        target         only if the result does not know it: a function or a mask
+        baseline       what stands in for parts that are taken away, as for `explain`
+        terms          `args`, `kwargs`, `wrt`, `of`, `batch_size`; and `groups`, `steps`, `draws`, `absolute`,
+                       `probability`, `seed` of `enodo.metrics.curves`
+
+        Costs 2 + (steps - 1) * (2 + draws) rows a row: 110 as it is.
+        """
+        from enodo.metrics import check  # an upward import like that of `plot`
+
+        return check(self, model, inputs, *others, **terms)
+
     def plot(self, **options: Any) -> Any:
         """A matplotlib Figure that suits the data; see `enodo.show` (needs the extra `show`)."""
         from enodo.show import plot  # the one upward import, made when a reader asks for a picture
@@ -165,6 +186,6 @@ def provenance(model: Any) -> dict[str, Any]:
 _VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
 TENSORS = ("scores", "baseline_scores", "delta", "error")
 TREES = ("values", "stderr")
-PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES))
+PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES, "details"))
 
 __all__ = ["Attribution", "BadType", "provenance"]

@@ -33,7 +33,8 @@ from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
 from .errors import refuse
-from .ledger import Entry, Ledger
+from .ledger import Ledger
+from .nodes import Ruled, Waiting
 from .operations import (
     Bound,
     Spelling,
@@ -43,43 +44,16 @@ from .operations import (
     mark_constants,
     opened,
     out_of_place,
+    parts,
     running_module,
     spelling,
     unmark,
 )
-from .tables import Decompose, Depends, Op, Plain, Refuse, Rule, Table, UnknownOperation, own
+from .pairs import Pairs
+from .tables import Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
-
-
-class _Ruled(torch.autograd.Function):
-    """A call whose backward is a rule; further results carry no gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None, *xs: Tensor) -> Any:
-        live = [is_live(x) for x in xs]
-        with torch.enable_grad():
-            own = [x.detach().requires_grad_(wanted) for x, wanted in zip(xs, live, strict=True)]
-            y, *aux = _parts(call(*own))
-            if true is not None:  # the same values, in the graph that computed them
-                apart = [x.view_as(x) for x in true.xs]  # so that the path from one operand to another is not taken
-                ctx.pull = rule(Op(name, call, apart, _parts(call(*apart))[0], live, tuple(aux), at))
-        if true is None:
-            ctx.pull = rule(Op(name, call, own, y, live, tuple(aux), at))
-        ctx.live, ctx.operation = live, name
-        ctx.mark_non_differentiable(*aux)
-        return (y.detach(), *aux) if aux else y.detach()
-
-    @staticmethod
-    def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
-        found = ctx.pull(gy)
-        grads = [g if live else None for g, live in zip(found, ctx.live, strict=True)]
-        return (None, None, None, None, None, *grads)
-
-
-def _parts(out: Any) -> tuple[Tensor, ...]:
-    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
 
 def _computes(func: Any, args: Any, kwargs: Any) -> bool:
@@ -100,6 +74,7 @@ class Rules(TorchFunctionMode):
     record      write what ruled operations work on into a ledger, and leave their gradients alone
     at          the ledger of a pass at the baseline, for tables that compare
     true        the ledger of a pass at the inputs that kept its graph, so that what rules compute is differentiable
+    pairs       in the place of `at`, where rules wait for the backward pass to name the baselines
     report      told of each operation on the path: (name, kind, Spot)
     """
 
@@ -111,17 +86,19 @@ class Rules(TorchFunctionMode):
         record: Ledger | None = None,
         at: Ledger | None = None,
         true: Ledger | None = None,
+        pairs: Pairs | None = None,
         report: Callable[[str, str, Spot], None] | None = None,
     ) -> None:
         super().__init__()
         if not callable(on_unknown) and on_unknown not in ("error", "warn"):
             refuse("on_unknown", on_unknown, '"error", "warn" or a function')
-        if table.compares and record is None and at is None and report is None:
+        if table.compares and all(given is None for given in (record, at, pairs, report)):
             refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
         self.table, self.on_unknown = table, on_unknown
-        self.record, self.at, self.true, self.report = record, at, true, report
+        self.record, self.at, self.true, self.pairs, self.report = record, at, true, pairs, report
+        self._written = record if pairs is None else pairs.here  # the ledger that this pass fills
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
-        self._begun = record is None and at is None and true is None  # else a pass says when (`start`)
+        self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
         self._inside = 0  # composites that are now being done
         self._looked_into: list[Any] = []  # those whose Python is running; one that comes again is no composite
 
@@ -134,10 +111,12 @@ class Rules(TorchFunctionMode):
         kwargs = kwargs or {}
         met = spelling(func)
         in_place = met.in_place or bool(kwargs.get("inplace"))
-        if in_place and self.record is not None:
-            written = args[0] if args else kwargs.get("input")
-            if isinstance(written, Tensor):
-                self.record.before_write(written)
+        if in_place and self._written is not None:
+            target = args[0] if args else kwargs.get("input")
+            if isinstance(target, Tensor):
+                self._written.before_write(target)
+        if in_place and self.table.trail is not None:
+            self.table.trail.before_write()
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
             return func(*args, **kwargs)
         if self._begun and (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
@@ -150,6 +129,8 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             if self._keeps:
                 mark_constants(args, kwargs, out)
+        if self.table.trail is not None:
+            self.table.trail.after(met.name, args, kwargs, out)
         self._nodes = _sequence()
         return out
 
@@ -200,12 +181,21 @@ class Rules(TorchFunctionMode):
             return call(*xs)
         if self.record is not None:
             out = call(*xs)
-            self.record.add(call, name, _parts(out), getattr(rule, "needs_result", True))
+            self.record.add(call, name, parts(out), getattr(rule, "needs_result", True))
+            self._follow(call, rule, out)
             return out
-        at = self.at.next(name, xs) if self.at is not None else None
-        true = self.true.next(name, xs) if self.true is not None else None
-        out = _Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+        if self.pairs is not None:
+            out = Waiting.apply(call, name, rule, self.pairs, *xs)  # type: ignore[no-untyped-call]
+        else:
+            at = self.at.next(name, xs) if self.at is not None else None
+            true = self.true.next(name, xs) if self.true is not None else None
+            out = Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+        self._follow(call, rule, out)
         return call.named(out) if isinstance(out, tuple) else out
+
+    def _follow(self, call: Bound, rule: Rule, out: Any) -> None:
+        if self.table.trail is not None:
+            self.table.trail.made(call, rule, out)
 
     def _in_place(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """What an in-place operation writes is computed beside it, from a copy, and then written."""

@@ -22,7 +22,7 @@ FORMAT = 1  # raised when a file could no longer be read by the version before
 # What a file may hold there: what reads an Attribution relies on these.
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("method", "wrt", "of", "model"), str),
-    **dict.fromkeys(("options", "versions"), dict),
+    **dict.fromkeys(("options", "versions", "details"), dict),
     **dict.fromkeys(TENSORS, (Tensor, NoneType)),
     **dict.fromkeys(("seed", "batch_size"), (int, NoneType)),
     "seconds": (int, float),
@@ -35,7 +35,7 @@ def save(attribution: Attribution, path: str | Path) -> None:
     """Write an Attribution; options that JSON cannot hold are kept as text."""
     tensors: dict[str, Tensor] = {}
     header: dict[str, Any] = {"format": FORMAT}
-    for name in (*TREES, *TENSORS):
+    for name in (*TREES, *TENSORS, "details"):
         header[name] = _pack(getattr(attribution, name), name, tensors)
     for name in PLAIN:
         header[name] = getattr(attribution, name)
@@ -64,6 +64,8 @@ def load(path: str | Path) -> Attribution:
         for name in (*TREES, *TENSORS):
             found[name] = _unpack(header.pop(name), tensors)
         found |= {name: header.pop(name) for name in PLAIN if name in header}
+        if "details" in header:  # files of the first version have none
+            found["details"] = _unpack(header.pop("details"), tensors)
         for name, kind in _KINDS.items():
             if name in found and not isinstance(found[name], kind):
                 raise TypeError(f"{name} of type {type(found[name]).__name__}")

@@ -52,6 +52,16 @@ class Streams:
         """One number in [0, 1) a row, (B,), float64."""
         return torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
 
+    def uniforms(self, *shape: int) -> Tensor:
+        """Numbers in [0, 1), (B, *shape), float32."""
+        return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
+
+    def take(self, index: Tensor) -> Streams:
+        """The streams of some of the rows, which go on where they are."""
+        some = Streams(0, ())
+        some.generators = [self.generators[i] for i in index.tolist()]
+        return some
+
     def integers(self, high: int) -> Tensor:
         """One integer in [0, high) a row, (B,)."""
         return torch.stack([torch.randint(high, (), generator=g) for g in self.generators])

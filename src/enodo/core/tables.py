@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,16 +31,26 @@ class Op:
     live: Sequence[bool]  # which operands the gradient is wanted of
     aux: tuple[Tensor, ...] = ()  # further results, without gradient
     at: Entry | None = None  # the same call at the baseline, where the table compares
+    graph: tuple[Sequence[Tensor], Tensor] | None = None  # operands and result as autograd has them, if made already
 
     def vjp(self, gy: Tensor) -> list[Tensor | None]:
         """The operation's own gradient of each operand."""
-        wanted = [x for x, live in zip(self.xs, self.live, strict=True) if live]
+        if self.graph is None:
+            self.graph = self.call.traced(self.xs, self.live)[:2]
+        xs, y = self.graph
+        wanted = [x for x, live in zip(xs, self.live, strict=True) if live]
         keep = torch.is_grad_enabled()
-        found = iter(torch.autograd.grad(self.y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
+        found = iter(torch.autograd.grad(y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
         return [next(found) if live else None for live in self.live]
 
 
 Rule = Callable[[Op], Pull]
+
+
+def closed(rule: Rule) -> Rule:
+    """A rule that works its answer out of numbers alone: the operation is done without a graph for `Op.vjp`."""
+    rule.closed = True  # type: ignore[attr-defined]
+    return rule
 
 
 def own(op: Op) -> Pull:
@@ -80,6 +90,19 @@ class Depends:
 Treatment = Rule | Plain | Decompose | Refuse | Depends
 
 
+class Trail(Protocol):
+    """Follows a pass, for tables whose treatments depend on what came before or comes after."""
+
+    def before_write(self) -> None:
+        """Something is about to be written in place."""
+
+    def made(self, call: Bound, rule: Rule, out: Any) -> None:
+        """A ruled operation has been done."""
+
+    def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
+        """A call has been done, on the path of gradients or not."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Operations and how each is treated. `table | {F.relu: rule}` is a table with one more.
@@ -93,12 +116,14 @@ class Table:
     others: Plain | None = None
     compares: bool = False  # whether the rules need the values at the baseline
     modules: Mapping[Any, Treatment] = field(default_factory=dict)
+    trail: Trail | None = None
 
     def __or__(self, more: Table | Mapping[Any, Treatment]) -> Table:
         if isinstance(more, Table):
             both = {**self.entries, **more.entries}
             modules = {**self.modules, **more.modules}
-            return Table(both, self.others or more.others, self.compares or more.compares, modules)
+            compares, trail = self.compares or more.compares, self.trail or more.trail
+            return Table(both, self.others or more.others, compares, modules, trail)
         modules = {key: value for key, value in more.items() if isinstance(key, nn.Module)}
         named = {
             key if isinstance(key, str) else spelling(key).name: value

@@ -189,12 +189,9 @@ def _is_int(value: Any) -> bool:
 def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
     if index is None:
         if y.ndim and y.numel() != len(y):
-            refuse(
-                "target",
-                f"None with an output of shape {tuple(y.shape)}",
-                "a target that selects one score a row",
-                'Give target=0, target="predicted" or a callable.',
-            )
+            given = f"None with an output of shape {tuple(y.shape)}"
+            instead = 'Give target=0, target="predicted" or a callable.'
+            refuse("target", given, "a target that selects one score a row", instead)
         return y
     if isinstance(index, tuple):
         _check_depth(y, len(index))
@@ -237,12 +234,9 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
 def _check_depth(y: Tensor, depth: int) -> None:
     """Refuse more indices than there are dimensions after the batch."""
     if y.ndim - 1 < depth:
-        refuse(
-            "target",
-            f"an index into {depth} dimensions with an output of shape {tuple(y.shape)}",
-            f"at most {max(y.ndim - 1, 0)} after the batch",
-            "Leave target=None for a model with one score a row.",
-        )
+        given = f"an index into {depth} dimensions with an output of shape {tuple(y.shape)}"
+        most = f"at most {max(y.ndim - 1, 0)} after the batch"
+        refuse("target", given, most, "Leave target=None for a model with one score a row.")
 
 
 def _check_bounds(y: Tensor, i: int, dim: int) -> None:

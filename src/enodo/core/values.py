@@ -8,7 +8,7 @@ targets, so that a value (B, ...) broadcasts against all of them.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +31,24 @@ class Form:
 
     @staticmethod
     def of(
-        value: Any, rows: int = 0, likely: Callable[[trees.Path], int] = lambda path: 0
+        value: Any,
+        rows: int = 0,
+        likely: Callable[[trees.Path], int] = lambda path: 0,
+        also: Collection[trees.Path] = (),
     ) -> tuple[Form, list[Tensor]]:
         """The form of a nested value, and its floating-point tensors (the part that can be explained), rows first.
 
-        With `rows`, the dimension that counts them is looked for in each tensor, first where it is `likely`.
+        With `rows`, the dimension that counts them is looked for in each tensor, first where it is `likely`. The
+        integer tensors at the paths `also` are taken too.
         """
         if isinstance(value, Tensor):
             if is_continuous(value) and (not rows or (value.ndim and len(value) == rows and not likely(()))):
                 return WHOLE, [value]
-            found = [((), value)] if is_continuous(value) else []
+            found = [((), value)] if is_continuous(value) or also else []
         else:
             tensors = [(p, t) for p, t in trees.leaves(value) if isinstance(t, Tensor)]
-            found = [(p, t) for p, t in tensors if is_continuous(t) and t.ndim]  # a lone number has no rows
+            # a lone number has no rows
+            found = [(p, t) for p, t in tensors if (is_continuous(t) or p in also) and t.ndim]
         paths = tuple(path for path, _ in found)
         leaves = [t for _, t in found]
         dims: tuple[int, ...] = ()
@@ -172,12 +177,10 @@ class Values:
         return self.map(total)
 
     def to_dtype_of(self, other: Values) -> Values:
-        """The same numbers in the dtypes of `other`."""
-        return (
-            self
-            if self.leaves[0].dtype == other.leaves[0].dtype and len(self) == 1
-            else self.map(lambda t, o: t.to(o.dtype), other)
-        )
+        """The same numbers in the dtypes of `other`, but for those that stand beside integers."""
+        if self.leaves[0].dtype == other.leaves[0].dtype and len(self) == 1:
+            return self
+        return self.map(lambda t, o: t.to(o.dtype) if is_continuous(o) else t, other)
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

@@ -25,9 +25,13 @@ def gradients(scores: Tensor, x: Values, parallel: int, create_graph: bool) -> l
         with torch.enable_grad():  # one number needs no cotangents, for which torch would import sympy
             total = scores.sum()
         return list(torch.autograd.grad(total, x.leaves, allow_unused=True, create_graph=create_graph))
+    return pulled([scores], x, [one_hot(scores)], parallel, create_graph)
+
+
+def one_hot(scores: Tensor) -> Tensor:
+    """What picks each of the scores (T, B): (T, T, B)."""
     eye = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
-    one_hot = eye[:, :, None].expand(-1, -1, scores.shape[1])
-    return pulled([scores], x, [one_hot], parallel, create_graph)
+    return eye[:, :, None].expand(-1, -1, scores.shape[1])
 
 
 def pulled(

@@ -1,22 +1,34 @@
 """The methods, each a function of a Question; importing this package registers them."""
 
+from .ablation import feature_ablation
 from .activation import activation
 from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift, deeplift_shap
+from .eigen_cam import eigen_cam, eigen_grad_cam
+from .finer_cam import finer_cam
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
+from .masked_cam import ablation_cam, score_cam
+from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
 
 __all__ = [
+    "ablation_cam",
     "activation",
+    "banzhaf",
     "conductance",
     "deconvolution",
     "deeplift",
     "deeplift_shap",
+    "eigen_cam",
+    "eigen_grad_cam",
+    "exact_shapley",
+    "feature_ablation",
+    "finer_cam",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
@@ -28,9 +40,13 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "kernel_shap",
     "layer_cam",
     "lrp",
     "neuron_conductance",
+    "owen",
+    "score_cam",
+    "shapley_sampling",
     "smoothgrad",
     "smoothgrad_sq",
     "vargrad",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from enodo.core import entry
+from enodo.core.background import compared
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
@@ -70,17 +70,31 @@ def deeplift_shap(
     The sum is f(x) - mean f(b), in units of the score. Options as in `deeplift`; with sample_deltas, `delta` is that of
     each row of the background for itself, (R, B).
     """
-    size = q.entry_x0.leaves[0].shape[0]
-    target, total, scores, deltas = q.settled_target, None, [], []
-    for r in range(size):
-        baseline = entry.take_baseline(q.baseline, size, torch.full((q.rows,), r))
-        part = replace(q, baseline=baseline, background=False, target=target, memo={})
-        found = deeplift(part, multiply=multiply, rules=rules, on_unknown=on_unknown, combine=combine)
-        total = found if total is None else total + found
-        scores.append(part.baseline_scores)
-        q.memo.update({name: part.memo[name] for name in ("sight", "x", "scores")})
-        deltas.append(found.rowsum(part.scores) - (part.scores - scores[-1]))
-    q.memo["baseline scores"] = torch.stack(scores).mean(0)
+    total, scores, deltas, size = None, [], [], 0
+    for x0, m, base in compared(q, RESCALE | (rules or {}), on_unknown):
+        found = _attributed(q.x, x0, m, multiply, combine)
+        total = found.map(lambda t: t.sum(0)) if total is None else total + found.map(lambda t: t.sum(0))
+        scores.append(base)
+        if sample_deltas:
+            deltas.append(found.rowsum(base) - (q.scores - base))
+        size += len(base)
+    q.memo["baseline scores"] = torch.cat(scores).mean(0)
     if sample_deltas:
-        q.memo["delta"] = torch.stack(deltas).detach()
+        q.memo["delta"] = torch.cat(deltas).detach()
     return q.x if total is None else total / size
+
+
+def _attributed(x: Values, x0: Values, m: Values, multiply: bool, combine: Callable[..., Any] | None) -> Values:
+    """Multipliers (k, B, ...) or (k, T, B, ...) against k baselines (k, B or 1, ...), made attributions."""
+    if combine is not None:
+        every = [
+            [t[r].expand_as(a) for t, a in zip(x0.leaves, x.leaves, strict=True)] for r in range(len(x0.leaves[0]))
+        ]
+        parts = [Values(combine(tuple(t[r] for t in m.leaves), x.leaves, tuple(b))) for r, b in enumerate(every)]
+        return parts[0].map(lambda *ts: torch.stack(ts), *parts[1:])
+    return m.map(lambda m, x, x0: m * aligned(x - x0, m), x, x0) if multiply else m
+
+
+def aligned(t: Tensor, like: Tensor) -> Tensor:
+    """Values (k, B, ...) beside multipliers (k, T, B, ...)."""
+    return t if t.ndim == like.ndim else t.unsqueeze(1)

@@ -46,6 +46,12 @@ def check_steps(steps: Any, least: int = 1) -> None:
         refuse("steps", steps, f"at least {least}")
 
 
+def check_tol(tol: Any) -> None:
+    """Refuse anything but a positive number."""
+    if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not tol > 0:
+        refuse("tol", tol, "a positive number, for example 0.01", kind=BadType)
+
+
 def weighted_sum(stream: Any, weights: Tensor) -> Values:
     """The sum of streamed values (k, ...), each times its weight."""
     total: Values | None = None
@@ -68,8 +74,7 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
     change that was reached becomes the answer's `error`; a warning says so where it is above `tol`. (The completeness
     gap is no such measure: it can be small while single values are far off.)
     """
-    if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not tol > 0:
-        refuse("tol", tol, "a positive number, for example 0.01", kind=BadType)
+    check_tol(tol)
     rows = torch.arange(q.rows)
     answer, state = attempt(q, rows, 0, [])
     like = q.scores

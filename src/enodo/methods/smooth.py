@@ -62,7 +62,7 @@ def smoothed(
         answer = card.fn(copies, **options)
         if sample_deltas:
             deltas.append(_by_copy(_deltas(copies, answer), copies.scores.ndim - 1, k))
-        lead = answer.leaves[0].ndim - q.x.leaves[0].ndim
+        lead = q.memo["lead"] = copies.lead_of(answer)
         answer = answer.map(_by_copy, lead, k)
         moments.add(answer * answer if square else answer)
         done += k

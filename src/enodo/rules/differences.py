@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enodo.core.ledger import Entry, same
-from enodo.core.tables import Op, Pull, Rule, UnknownOperation
+from enodo.core.ledger import Entry, bare, is_batched, same
+from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
 
 
 def reference(op: Op) -> Entry:
@@ -21,9 +21,9 @@ def reference(op: Op) -> Entry:
 
 
 def forgetful(rule: Rule) -> Rule:
-    """A rule that does not read the operation's result at the baseline, which is then not kept."""
+    """A closed rule that does not read the operation's result at the baseline, which is then not kept."""
     rule.needs_result = False  # type: ignore[attr-defined]
-    return rule
+    return closed(rule)
 
 
 def secant(power: float, relative: bool = False) -> Rule:
@@ -33,6 +33,7 @@ def secant(power: float, relative: bool = False) -> Rule:
     root balances them. `relative` measures nearness by x, for functions that have a singularity.
     """
 
+    @closed
     def rule(op: Op) -> Pull:
         i = _single(op)
         x, x0 = op.xs[i], reference(op).xs[i]
@@ -44,7 +45,7 @@ def secant(power: float, relative: bool = False) -> Rule:
         dy = op.y - reference(op).y
         apart = torch.is_grad_enabled() or dy.shape != dx.shape
         slope = dy / torch.where(near, 1, dx) if apart else dy.div_(dx)
-        if near.any():
+        if bare(near).any():
             slope = torch.where(near, _derivative(op, i, (x + x0) / 2), slope)
 
         def pull(gy: Tensor) -> list[Tensor | None]:
@@ -67,10 +68,14 @@ def _single(op: Op) -> int:
 
 
 def _derivative(op: Op, i: int, at: Tensor) -> Tensor:
+    xs = [at if k == i else x for k, x in enumerate(op.xs)]
+    if is_batched(at):
+        return op.call.pulled_at(xs, op.live, torch.ones_like(op.y))[i]  # type: ignore[return-value]  # it is live
     keep = torch.is_grad_enabled() and at.requires_grad
     with torch.enable_grad():
         at = at if keep else at.detach().requires_grad_()
-        y = op.call(*[at if k == i else x for k, x in enumerate(op.xs)])
+        xs[i] = at
+        y = op.call(*xs)
         return torch.autograd.grad(y.sum(), at, create_graph=keep)[0]
 
 
@@ -126,11 +131,14 @@ def bilinear(op: Op) -> Pull:
         return op.vjp
     if sum(op.live) > 2 and op.name == "einsum":
         raise UnknownOperation("model", f"an einsum of {sum(op.live)} factors", "one of two", "Write it as two.")
+    if any(map(is_batched, reference(op).xs)):
+        middle = _middles(op)
+        return lambda gy: op.call.pulled_at(middle, op.live, gy)
     with torch.enable_grad():
         keep = any(x.grad_fn is not None for x in op.xs)
         middle = [m if keep else m.detach().requires_grad_(live) for m, live in zip(_middles(op), op.live, strict=True)]
         y = op.call(*middle)
-    return Op(op.name, op.call, middle, y, op.live).vjp
+    return Op(op.name, op.call, middle, y, op.live, graph=(middle, y)).vjp
 
 
 @forgetful

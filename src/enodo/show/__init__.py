@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from enodo.show.sample import Sample
-from enodo.show.view import Bars, Map, Words, one_target, view_of
+from enodo.show.tokens import Words
+from enodo.show.view import Bars, Map, one_target, view_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from enodo.show import image, table, text
 from enodo.show.markup import Markup, el, join, picture
 from enodo.show.sample import Sample
 from enodo.show.table import bar
-from enodo.show.view import Bars, Map, Words, row_of, spaced, view_of, words_of
+from enodo.show.tokens import Words, text_of
+from enodo.show.view import Bars, Map, row_of, view_of
 from enodo.show.words import balance, is_signed, noise, settled, unit_of
 
 if TYPE_CHECKING:
@@ -159,9 +158,7 @@ def _input(sample: Sample) -> Markup:
     if sample.photo is not None:
         parts.append(picture(sample.photo, f"The input: {sample.title}", lossless=False))
     elif sample.kind == "text":
-        words = words_of(list(sample.tokens), np.zeros(len(sample.tokens)))
-        shown = [w for w, added in zip(words.words, words.special, strict=True) if not added]
-        parts.append(el("blockquote", "".join(spaced(shown)).strip()))
+        parts.append(el("blockquote", text_of(sample), dir="auto"))
     elif sample.kind == "table":
         rows = [
             el("tr", el("th", n, scope="row"), el("td", c, class_="num"))

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from enodo.text.reading import Reading
+
 Kind = Literal["image", "text", "table", "tensor"]
 
 
@@ -24,6 +26,7 @@ class Sample:
     title: str
     photo: np.ndarray | None = None
     tokens: Sequence[str] = ()
+    reading: Reading | None = None  # of a text, where its tokens stand in it
     names: Sequence[str] = ()
     cells: Sequence[str] = ()
     groups: Sequence[int] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from enodo.show.markup import Markup, el, join
 from enodo.show.scale import AGAINST, FOR, Scale, number, scale_of
 from enodo.show.table import legend
-from enodo.show.view import Words, spaced
+from enodo.show.tokens import Words, spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ import numpy as np
 from enodo.core import tree as trees
 from enodo.core.errors import refuse
 from enodo.show.sample import Sample
+from enodo.show.tokens import Words, reading_of, words_in, words_of
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
 
 Array = np.ndarray[Any, Any]
-
-SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "<s>", "</s>", "<pad>", "<bos>", "<eos>", "<|endoftext|>")
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,6 @@ class Bars:
     values: Array  # (F,)
 
 
-@dataclass(frozen=True)
-class Words:
-    """Attributions of the words of a text, in reading order; `special` marks tokens the tokenizer added."""
-
-    words: list[str]
-    special: list[bool]
-    values: Array  # (W,)
-
-
 View = Map | Bars | Words
 
 
@@ -55,6 +44,9 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
     Without a `sample` the labels set on the attribution itself are used.
     """
     values = row_of(attribution, row)
+    reading = sample.reading if sample else reading_of(attribution, row)
+    if reading is not None and values.ndim in (1, 2) and len(values) >= len(reading.tokens):
+        return words_in(reading, values.reshape(len(values), -1).sum(1)[: len(reading.tokens)].tolist())
     tokens = list(sample.tokens) if sample else labels(attribution.tokens, row)
     names = list(sample.names) if sample else labels(attribution.feature_names, None)
     if tokens and values.ndim in (1, 2) and len(values) == len(tokens):
@@ -105,37 +97,6 @@ def labels(given: Any, row: int | None) -> list[str]:
     if given and not isinstance(given[0], str) and row is not None:
         given = list(given[row])
     return [str(label) for label in given]
-
-
-def words_of(tokens: list[str], scores: Array) -> Words:
-    """Words put together from the pieces a tokenizer cut them into; the scores of the pieces are added.
-
-    Understood are WordPiece ("##" continues a word) and SentencePiece or byte-level pieces (a leading "\u2581" or
-    "\u0120" starts one); other tokens are words of their own.
-    """
-    starts = any(token[:1] in ("\u2581", "\u0120") for token in tokens)
-    words: list[str] = []
-    special: list[bool] = []
-    owner: list[int] = []
-    for token in tokens:
-        added = token in SPECIAL
-        glued = token.startswith("##") or (starts and token[:1] not in ("\u2581", "\u0120") and not added)
-        if glued and words and not special[-1]:
-            words[-1] += token.removeprefix("##")
-        else:
-            words.append(token if added else token.lstrip("\u2581\u0120").removeprefix("##") or token)
-            special.append(added)
-        owner.append(len(words) - 1)
-    return Words(words, special, np.bincount(owner, scores, len(words)))
-
-
-def spaced(words: list[str]) -> list[str]:
-    """Words with the space that stands before each of them in print: none before closing marks or inside "don't"."""
-    out = []
-    for before, word in itertools.pairwise(["", *words]):
-        tight = not before or word[:1] in ".,;:!?)]}%\u2019'" or before[-1:] in "([{\u2019'" or "-" in (before, word)
-        out.append(word if tight else " " + word)
-    return out
 
 
 def resize(values: Array, size: tuple[int, int]) -> Array:

@@ -19,6 +19,7 @@ from .case import Case, Trial, need_equal, parts
 from .faults import Meter, metered
 
 GAP = 1e-6  # of a complete explanation in float64
+ROUNDING = 1e-12  # in float64: a row's score may depend on its place in a pass in the last digits
 
 
 def shape(trial: Trial) -> None:
@@ -40,9 +41,11 @@ def shape(trial: Trial) -> None:
 
 
 def _fits(trial: Trial, answer: Tensor, value: Tensor) -> bool:
-    """Whether the answer lies like the value; a map has one channel in the place of all."""
+    """Whether the answer lies like the value; a map has one channel in the place of all, and tokens may be a grid."""
     if answer.ndim < value.ndim:
         return False
+    if "map" in trial.card.claims and value.ndim == 3 and answer.ndim > 3 and answer.shape[-4] == len(value):
+        return answer.shape[-3] == 1 and answer.shape[-2:].numel() <= value.shape[1]
     off = [(a, v) for a, v in zip(answer.shape[-value.ndim :], value.shape, strict=True) if a != v]
     return not off or ("map" in trial.card.claims and len(off) == 1 and off[0][0] == 1)
 
@@ -79,6 +82,8 @@ def rows(trial: Trial) -> None:
     """A row's answer does not depend on its batch mates, nor on whether it has any."""
     answer, n = trial(), trial.case.rows
     lead = parts(answer)[0].ndim - parts(_value(trial))[0].ndim
+    if "map" in trial.card.claims:  # the tokens of a picture may be its grid, of another rank
+        lead = 0 if answer.scores is None else answer.scores.ndim - 1
 
     def row(found: Attribution, i: int) -> tuple[Tensor, ...]:
         return tuple(t.narrow(lead, i, 1) for t in parts(found))
@@ -216,7 +221,8 @@ class _Deaf(nn.Module):
 
 
 def ignored(trial: Trial) -> None:
-    """What the model does not read contributes exactly zero, and changes nothing else."""
+    """What the model does not read contributes exactly zero (zero to rounding, for differences of scores), and changes
+    nothing else."""
     x, base = trial.case.inputs, trial.case.baseline
     if not (trial.at_inputs and isinstance(x, Tensor) and x.is_floating_point() and "score" in trial.card.needs):
         return
@@ -224,9 +230,15 @@ def ignored(trial: Trial) -> None:
         return
     wider = torch.cat([x, x[..., :1] + 1], -1)
     base = torch.cat([base, base[..., :1] - 1], -1) if isinstance(base, Tensor) and base.ndim == x.ndim else base
-    found = trial(model=_Deaf(trial.case.model).eval(), inputs=wider, baseline=base, **_inside(trial))
+    if "features" in trial.card.options:  # the same ones, and the column
+        n = trial.options.get("features") or x[0].numel()
+        groups = (torch.arange(x[0].numel()) * n // x[0].numel()).view(x[:1].shape)
+        trial = replace(trial, options={**trial.options, "features": groups})
+        groups = torch.cat([groups, torch.full_like(groups[..., :1], n)], -1)
+    inside = _inside(trial) | ({"features": groups} if "features" in trial.card.options else {})
+    found = trial(model=_Deaf(trial.case.model).eval(), inputs=wider, baseline=base, **inside)
     (values,) = parts(found)
-    if values[..., -1].abs().max() != 0:
+    if values[..., -1].abs().max() > (0 if "gradient" in trial.card.needs else ROUNDING):
         trial.broken("ignored", f"a column that is not read gets {values[..., -1].abs().max().item():.2g}")
     if found.stderr is None:
         need_equal(trial, "ignored", values[..., :-1], trial(), "a column that is not read changes the other ones")

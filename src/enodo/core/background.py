@@ -1,0 +1,142 @@
+"""Every row against every row of a background, under rules that compare: one pass for each, one back for the pairs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import entry
+from . import tree as trees
+from .budget import is_out_of_memory
+from .ledger import Ledger
+from .pairs import Pairs, Unpairable
+from .rules import Rules
+from .tables import Table
+from .values import Values
+from .vjp import one_hot
+
+if TYPE_CHECKING:
+    from .question import Question
+
+Comparison = tuple[Values, Values, Tensor]  # values of k baselines, multipliers, scores: see `compared`
+
+
+def compared(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Comparison]:
+    """What is at `wrt` for the background, what a table makes of the gradient of each row against it, and its scores.
+
+    For k of its R rows at a time: values (k, B, ...), or (k, 1, ...) for all rows; multipliers (k, B, ...), or
+    (k, T, B, ...) for T targets; scores (k, B) or (k, T, B). B + R rows go forward where B rows fit a pass. What
+    cannot be paired so (arguments that differ from row to row, batch statistics, rows that a model takes apart) goes
+    forward pair by pair.
+    """
+    size, done = len(q.entry_x0.leaves[0]), 0
+    if size > 1 and q.rows * size > 2 and not q.create_graph and not q.call.state.training and _alike(q):
+        try:
+            for found in _crossed(q, table, on_unknown):
+                yield found
+                done += len(found[0].leaves[0])
+        except (RuntimeError, ValueError, Unpairable) as error:
+            if is_out_of_memory(error):
+                raise
+    for r in range(done, size):
+        x0, m, scores = _one_by_one(q, table, on_unknown, r)
+        yield x0.map(lambda t: t[None]), m.map(lambda t: t[None]), scores[None]
+
+
+def _one_by_one(q: Question, table: Table, on_unknown: Any, r: int) -> Comparison:
+    """All rows against one of the background: values (B, ...), multipliers, scores (B,)."""
+    size = len(q.entry_x0.leaves[0])
+    baseline = entry.take_baseline(q.baseline, size, torch.full((q.rows,), r))
+    part = replace(q, baseline=baseline, background=False, target=q.settled_target, memo={})
+    _, x0, m = part.multipliers(table, on_unknown)
+    q.memo.update({name: part.memo[name] for name in ("sight", "x", "scores")})
+    return x0, m, part.baseline_scores
+
+
+def _alike(q: Question) -> bool:
+    """Whether the rows differ in nothing but what the background takes the place of."""
+    forms = zip(q.entry.points, q.at_entry.sight.forms, strict=True)
+    free = {(*p.path, *path) for p, form in forms for path in form.paths}
+    rest = [t for path, t in trees.leaves(q.call.inputs) if path not in free]
+    rest += [t for tree in (q.call.args, dict(q.call.kwargs)) for _, t in trees.leaves(tree)]
+    rows = [t for t in rest if isinstance(t, Tensor) and t.ndim and len(t) == q.rows]
+    return q.rows == 1 or all(bool((t == t[:1]).all()) for t in rows)
+
+
+def _crossed(q: Question, table: Table, on_unknown: Any) -> Iterator[Comparison]:
+    """One pass for all rows, passes for the background, and passes back for as many pairs as a pass may have rows."""
+    pairs = Pairs(q.rows)
+    here = replace(q, rules=Rules(table, on_unknown=on_unknown, pairs=pairs))
+    sight, output = here._at_inputs(grad=True)
+    scores = here._remember(sight, output)
+    one = replace(q.take(torch.zeros(1, dtype=torch.long)), target=None)
+    silent = on_unknown if on_unknown == "error" else lambda name, spot: None
+    size, done = len(q.entry_x0.leaves[0]), 0
+    while done < size:
+        n = q.budget.points(1, size - done)
+        n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
+        ledger = Ledger()
+        points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
+        before = replace(one, rules=Rules(table, on_unknown=silent, record=ledger))
+        sight0, output0 = before.passed(points, n, grad=True, afresh=True)
+        pairs.meet(ledger, n)
+        x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
+        start = 0
+        while start < n:
+            k = q.budget.points(q.rows, n - start)
+            index = torch.arange(start, start + k, device=scores.device)
+            m = _multipliers(here, pairs, scores, sight.values, index)
+            if pairs.merged and not start + done:
+                _try_one(q, table, m)
+            yield x0.map(lambda t, i, j: t[i:j, None], start, start + k), m, base[start : start + k]
+            start += k
+        done += n
+
+
+def _scored(q: Question, output: Any, n: int) -> Tensor:
+    """The scores (n, B) or (n, T, B) of n baselines, each asked for the target of every row."""
+
+    def spread(t: Any) -> Any:
+        return t.detach().repeat_interleave(q.rows, 0) if isinstance(t, Tensor) and t.ndim and len(t) == n else t
+
+    scores = q.score_of(trees.map_tree(spread, output), n).detach().unflatten(-1, (n, q.rows))
+    found: Tensor = scores.movedim(-2, 0)
+    return found
+
+
+def _multipliers(q: Question, pairs: Pairs, scores: Tensor, x: Values, index: Tensor) -> Values:
+    """What the rules make of the gradients of the scores (B,) or (T, B), for each of the baselines chosen."""
+    unused: set[int] = set()
+
+    def pulled(which: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
+        pairs.index = which
+        found = torch.autograd.grad(scores, x.leaves, seed, retain_graph=True, allow_unused=True)
+        unused.update(i for i, g in enumerate(found) if g is None)
+        return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(found, x.leaves, strict=True))
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # what torch cannot batch goes one by one
+        if scores.ndim == 1:
+            found = list(torch.func.vmap(pulled, (0, None))(index, torch.ones_like(scores)))
+        else:
+            at_once = q.budget.parallel_targets(len(index) * q.rows)
+            every = torch.func.vmap(torch.func.vmap(pulled, (None, 0)), (0, None))
+            parts = [every(index, seeds) for seeds in one_hot(scores).split(at_once)]
+            found = [torch.cat(leaf, 1) for leaf in zip(*parts, strict=True)]
+    leaves: list[Tensor | None] = [None if i in unused else g for i, g in enumerate(found)]
+    return q._filled(leaves, x, torch.Size([len(index), *scores.shape[:-1]]))
+
+
+def _try_one(q: Question, table: Table, m: Values) -> None:
+    """Where rows share a dimension with others, that they are the outer ones is taken for granted: see for one pair."""
+    _, true, _ = _one_by_one(q.take(torch.tensor([q.rows - 1])), table, "warn", len(m.leaves[0]) - 1)
+    row = int(q.many)
+    for found, t in zip(m.leaves, true.leaves, strict=True):
+        a, b = found[-1].select(row, -1), t.select(row, 0)
+        if (a - b).norm() > torch.finfo(b.dtype).eps ** 0.25 * b.norm():
+            raise Unpairable("rows that are not the outer ones of the dimensions they share")

@@ -1,0 +1,139 @@
+"""`Layout`: where the features lie in the values at a place; masks of what is present, attributions spread over it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .values import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Features that share no value: each value belongs to one of them, or to none and is never switched off.
+
+    `owners` has, for each tensor of the values, the feature of each entry, in a shape that broadcasts to (B, ...): rows
+    in front, one for all or one each. Features are numbered from 0 within a row; n stands for none.
+    """
+
+    n: int  # features; where rows have different numbers, the most that one has
+    owners: tuple[Tensor, ...]
+    counts: Tensor | None = None  # (B,): how many features each row has, where they differ
+    open: bool = False  # whether some values belong to no feature
+    each: bool = False  # whether the features are the entries of the only tensor, in order
+
+    def absent_alone(self, i: int, j: int) -> list[Tensor]:
+        """For each tensor, where it is absent when one of the features i to j is: (j - i, 1 or B, ...), bool."""
+        features = torch.arange(i, j, device=self.owners[0].device)
+        return [owner == features.view(-1, *[1] * owner.ndim) for owner in self.owners]
+
+    def present(self, coalitions: Tensor) -> list[Tensor]:
+        """For each tensor, where it is present in coalitions (k, n) or (k, B, n): (k, 1 or B, ...), bool."""
+        c = coalitions if coalitions.ndim == 3 else coalitions[:, None]
+        if self.each:
+            return [c.reshape(*c.shape[:2], *self.owners[0].shape[1:])]
+        c = F.pad(c, (0, 1), value=True) if self.open else c
+        return [_spread(c, owner) for owner in self.owners]
+
+    def spread(self, phi: Tensor, like: Values) -> Values:
+        """Each value's attribution, shaped like the values (..., B, ...): that of its feature, phi (..., B, n)."""
+        if self.each:
+            return Values([_whole(phi.reshape(*phi.shape[:-1], *self.owners[0].shape[1:]), like.leaves[0])])
+        phi = F.pad(phi, (0, 1)) if self.open else phi
+        return Values(_whole(_spread(phi, owner), t) for owner, t in zip(self.owners, like.leaves, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Windows(Layout):
+    """Features that may share values: boxes slid over the tensors. `owners` is empty.
+
+    A value is absent when one of the windows over it is; its attribution is the mean over them.
+    """
+
+    boxes: tuple[tuple[Tensor, Tensor], ...] = ()  # for each tensor, first and last + 1 place: (windows, d) each
+    shapes: tuple[tuple[int, ...], ...] = ()  # for each tensor, the dimensions that windows are slid over
+
+    def absent_alone(self, i: int, j: int) -> list[Tensor]:
+        """As `Layout.absent_alone`."""
+        found, first = [], 0
+        for (start, stop), shape in zip(self.boxes, self.shapes, strict=True):
+            last = first + len(start)
+            a, b = (min(max(v, first), last) for v in (i, j))
+            inside = start.new_ones((b - a, *[1] * len(shape)), dtype=torch.bool)
+            for d, size in enumerate(shape):
+                place = torch.arange(size, device=start.device)
+                some = slice(a - first, b - first)
+                within = (place >= start[some, d, None]) & (place < stop[some, d, None])
+                inside = inside & within.view(b - a, *[size if e == d else 1 for e in range(len(shape))])
+            found.append(F.pad(inside, (0, 0) * len(shape) + (a - i, j - b))[:, None])
+            first = last
+        return found
+
+    def present(self, coalitions: Tensor) -> list[Tensor]:
+        """As `Layout.present`."""
+        c = coalitions if coalitions.ndim == 3 else coalitions[:, None]
+        absent = self._summed((~c).to(torch.float32))
+        return [t == 0 for t in absent]
+
+    def spread(self, phi: Tensor, like: Values) -> Values:
+        """As `Layout.spread`, windows that overlap sharing."""
+        total = self._summed(phi)
+        count = self._summed(phi.new_ones(1, self.n))
+        pairs = zip(total, count, like.leaves, strict=True)
+        return Values(_whole(t / c.clamp(min=1), x) for t, c, x in pairs)
+
+    def _summed(self, phi: Tensor) -> list[Tensor]:
+        """For each tensor, the sum over the windows over each value: (..., n) -> (..., *shape)."""
+        step = max(1, (1 << 22) // max(math.prod(s) for s in self.shapes))
+        totals = [phi.new_zeros((*phi.shape[:-1], math.prod(s))) for s in self.shapes]
+        for i in range(0, self.n, step):
+            j = min(i + step, self.n)
+            for total, mask in zip(totals, self.absent_alone(i, j), strict=True):
+                total.add_(phi[..., i:j] @ mask.flatten(1).to(phi.dtype))
+        return [t.unflatten(-1, s) for t, s in zip(totals, self.shapes, strict=True)]
+
+
+def numbered(ids: Sequence[Tensor], rows: int) -> Layout:
+    """The Layout of groups named by any integers, (1 or B, ...) for each tensor; the same name is one feature.
+
+    Where rows have groups of their own, each row's are numbered by themselves: what another row has changes nothing.
+    """
+    if all(len(t) == 1 for t in ids):
+        names, index = torch.unique(torch.cat([t.flatten() for t in ids]), return_inverse=True)
+        return Layout(len(names), _cut(index[None], ids))
+    flat = torch.cat([t.expand(rows, *t.shape[1:]).flatten(1) for t in ids], 1)
+    order = torch.argsort(flat, dim=1, stable=True)
+    sorted_ = flat.gather(1, order)
+    new = F.pad(sorted_[:, 1:] != sorted_[:, :-1], (1, 0))
+    index = torch.empty_like(flat).scatter_(1, order, new.cumsum(1))
+    counts = index.amax(1) + 1
+    n = int(counts.max())
+    return Layout(n, _cut(index, ids), counts if bool((counts != n).any()) else None)
+
+
+def _cut(index: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Numbers (rows, all entries) in the shapes of the tensors they were joined from."""
+    parts = index.split([t[0].numel() for t in like], 1)
+    return tuple(part.reshape(len(index), *t.shape[1:]) for part, t in zip(parts, like, strict=True))
+
+
+def _spread(c: Tensor, owner: Tensor) -> Tensor:
+    """(..., 1 or B, n) -> (..., 1 or B, *shape): for each entry what its feature has."""
+    shape = owner.shape[1:]
+    if len(owner) == 1:
+        return c.index_select(-1, owner.flatten()).reshape(*c.shape[:-1], *shape)
+    rows = len(owner)
+    c = c.expand(*c.shape[:-2], rows, c.shape[-1])
+    index = owner.flatten(1).expand(*c.shape[:-1], owner[0].numel())
+    return c.gather(-1, index).reshape(*c.shape[:-1], *shape)
+
+
+def _whole(t: Tensor, like: Tensor) -> Tensor:
+    """(..., 1 or B, entries that broadcast) -> (..., *like)."""
+    lead = t.shape[: t.ndim - like.ndim]
+    return t.expand(*lead, *like.shape).contiguous()

@@ -1,0 +1,71 @@
+"""Nodes of autograd's graph whose backward is a rule: one that is asked at once, one that waits for its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .ledger import Entry
+from .operations import Bound, is_live, parts
+from .pairs import Pairs
+from .tables import Op, Rule
+
+
+def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequence[bool]) -> Op:
+    """An operation done, in a graph of its own unless the rule has no use for one."""
+    if getattr(rule, "closed", False):
+        own = [x.detach() for x in xs]
+        y, *aux = parts(call(*own))
+        return Op(name, call, own, y, live, tuple(aux))
+    traced, y, further = call.traced(xs, live)
+    return Op(name, call, traced, y, live, further, graph=(traced, y))
+
+
+def _answer(ctx: Any, op: Op) -> Any:
+    """The result for the model; a detached one, as the rule's holding its own node would be a circle."""
+    ctx.live, ctx.operation = op.live, op.name
+    ctx.mark_non_differentiable(*op.aux)
+    return (op.y.detach(), *op.aux) if op.aux else op.y.detach()
+
+
+def _gradients(ctx: Any, found: Sequence[Tensor | None]) -> list[Tensor | None]:
+    return [g if live else None for g, live in zip(found, ctx.live, strict=True)]
+
+
+class Ruled(torch.autograd.Function):
+    """A call whose backward is a rule; further results carry no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None, *xs: Tensor) -> Any:
+        live = [is_live(x) for x in xs]
+        op = done(call, name, rule, xs, live)
+        op.at = at
+        if true is None:
+            ctx.pull = rule(op)
+        else:  # the same values, in the graph that computed them
+            with torch.enable_grad():
+                apart = [x.view_as(x) for x in true.xs]  # so that the path from one operand to another is not taken
+                y, *_ = parts(call(*apart))
+                ctx.pull = rule(Op(name, call, apart, y, live, op.aux, at, (apart, y)))
+        return _answer(ctx, op)
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
+        return (None, None, None, None, None, *_gradients(ctx, ctx.pull(gy)))
+
+
+class Waiting(torch.autograd.Function):
+    """A call whose rule is asked in each backward pass anew, against the baselines that are chosen then."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Bound, name: str, rule: Rule, pairs: Pairs, *xs: Tensor) -> Any:
+        op = done(call, name, rule, xs, [is_live(x) for x in xs])
+        ctx.pull = pairs.add(op, rule)
+        return _answer(ctx, op)
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
+        return (None, None, None, None, *_gradients(ctx, ctx.pull(gy)))

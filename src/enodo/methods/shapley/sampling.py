@@ -1,0 +1,110 @@
+"""Sampling until a budget is spent, or until the answer is known well enough; and saying how well it is known."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from enodo.core.errors import SamplingWarning, SettlingWarning
+from enodo.core.game import Game
+from enodo.core.question import Question
+from enodo.methods.path import check_tol
+
+from .found import Found, some_rows
+
+LOOSE = 0.2  # expected relative error above which a budget is called too small
+AIM = 0.1  # expected relative error of the budget that is named instead
+SIGMAS = 2.0  # half-width of the interval in standard errors, 95 %
+
+S = TypeVar("S", bound="Sampler")
+
+
+class Sampler(Protocol):
+    """An estimate of the values of features that grows with each round of samples."""
+
+    cost: int  # evaluations a unit
+
+    def more(self, units: int) -> None:
+        """Draw and evaluate this many units more."""
+
+    def answer(self) -> tuple[Tensor, Tensor]:
+        """Values of features and their standard errors, (T, B, n)."""
+
+    def keep(self: S, game: Game, rows: Tensor) -> S:
+        """The same estimate for some of the rows, whose game is given."""
+
+
+def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float | None, first: int) -> Found:
+    """Spend `most` units, or with `tol` as many as are needed, from `first` on doubling.
+
+    With `tol` a row goes on until the 95 % interval of each of its values is at most `tol` times its largest value to
+    either side. A row stops by itself, so that its answer does not depend on its batch mates, and a target that is
+    known well enough keeps its answer while its row goes on for others.
+    """
+    if tol is None:
+        sampler.more(most)
+        values, stderr = sampler.answer()
+        _warn_if_loose(q, values, stderr, most * sampler.cost)
+        return Found(values, stderr)
+    check_tol(tol)
+    done = min(first, most)
+    sampler.more(done)
+    values, stderr = sampler.answer()
+    error = _width(values, stderr)
+    rows = torch.arange(q.rows)
+    while done < most:
+        open_ = error[:, rows] > tol
+        going = open_.any(0).nonzero().flatten()
+        if not len(going):
+            break
+        if len(going) < len(rows):
+            rows, open_ = rows[going], open_[:, going]
+            sampler = sampler.keep(some_rows(q, rows).game(features), going)
+        step = min(done, most - done)
+        sampler.more(step)
+        done += step
+        new, spread = sampler.answer()
+        values[:, rows] = torch.where(open_[..., None], new, values[:, rows])
+        stderr[:, rows] = torch.where(open_[..., None], spread, stderr[:, rows])
+        error[:, rows] = torch.where(open_, _width(new, spread), error[:, rows])
+    worst = error.max().item()
+    if worst > tol:
+        _say(
+            q,
+            f"The attribution is known to {worst:.2g} of its largest value (95 % interval) after {done * sampler.cost} "
+            f"evaluations, tol={tol:g} was asked for. Raise max_evaluations, or group features.",
+            SettlingWarning,
+        )
+    return Found(values, stderr, error)
+
+
+def _width(values: Tensor, stderr: Tensor) -> Tensor:
+    """(T, B): the widest half of an interval, relative to the largest value."""
+    return _ratio(SIGMAS * stderr.amax(-1), values.abs().amax(-1))
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole; nothing of nothing is nothing."""
+    return torch.where(part == 0, part, part / whole)
+
+
+def _warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> None:
+    """Name the expected error where a budget is too small for the number of features."""
+    expected = _ratio(stderr.norm(dim=-1), values.norm(dim=-1)).max().item()
+    if expected > LOOSE:
+        enough = spent * (expected / AIM) ** 2
+        remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
+        _say(
+            q,
+            f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the attribution is "
+            f"{expected:.0%} (relative, L2). {remedy}, or group features.",
+            SamplingWarning,
+        )
+
+
+def _say(q: Question, text: str, kind: type[UserWarning]) -> None:
+    q.log.note(text)
+    warnings.warn(text, kind, stacklevel=2)

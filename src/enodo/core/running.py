@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,13 +167,14 @@ def _forward(
         inputs = trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
-        context.enter_context(rules or nullcontext())
         tracker = next(filter(None, (v.tracker(inputs, call.rows) for v in visits)), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
         if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
-            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins))
+            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins, rules))
+        elif rules is not None:
+            context.enter_context(rules)
         hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
         if hooked:
             context.callback(enter_pass(token))

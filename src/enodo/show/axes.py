@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from enodo.show.scale import Array, Scale, number
+from enodo.show.scale import Array, Scale, counted, number
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
@@ -50,12 +50,13 @@ def legend_bar(
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     span = scale.limit or 1.0
+    strength = strength or sign == "absolute"
     sign = "absolute" if strength or not scale.signed else sign
     low, high, extend, label = {
         "all": (-span, span, "both", both_ways(unit)),
         "positive": (0.0, span, "max", f"{unit}, for \u2192"),
         "negative": (-span, 0.0, "min", f"\u2190 against, {unit}"),
-        "absolute": (0.0, span, "max", f"size of {unit}" if scale.signed else unit),
+        "absolute": (0.0, span, "max", f"size in {unit}" if strength else unit),
     }[sign]
     if sign in ("positive", "negative"):  # half of the colours is in use
         part = np.linspace(0.5, 1.0, 128) if sign == "positive" else np.linspace(0.0, 0.5, 128)
@@ -81,9 +82,9 @@ def told(scale: Scale, values: Array, sign: str = "all", coloured: bool = True) 
     notes = []
     if scale.nans:
         drawn = f", drawn in {'yellow' if scale.signed else 'pink'}" if coloured else ""
-        notes.append(f"{scale.nans:,} of {values.size:,} values are not a number{drawn}.")
+        notes.append(f"Of {values.size:,}, {counted(scale.nans, 'value')} not a number{drawn}.")
     if scale.infinite:
-        notes.append(f"{scale.infinite:,} values are infinite and drawn at full colour.")
+        notes.append(f"{counted(scale.infinite, 'value')} infinite and drawn at full colour.")
     if scale.peak == 0 and not notes:
         if sign in ("positive", "negative") and np.any(values != 0):
             return f"No value is {sign}: nothing to show for this sign."

@@ -105,8 +105,7 @@ def _map(values: Array, given: Given, row: int) -> Map:
     data = given.data
     if not isinstance(data, (list, tuple)) and hasattr(data, "ndim") and data.ndim == 2:
         data = data[None]  # (H, W): one picture
-    photo, _ = as_photo(_of_row(data, row, 3), values.shape)
-    return Map(values, photo)
+    return Map(values, *as_photo(_of_row(data, row, 3), values.shape))
 
 
 def _is_series(attribution: Attribution, values: Array, given: Given) -> bool:

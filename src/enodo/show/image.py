@@ -139,9 +139,7 @@ def _minus_signs(ax: Axes, values: Array, scale: Scale, extent: tuple[float, flo
         )
 
 
-def fragment(
-    view: Map, unit: str, signed: bool = True, limits: Limits | None = None, clip: float = 0.02
-) -> Markup:
+def fragment(view: Map, unit: str, signed: bool = True, limits: Limits | None = None, clip: float = 0.02) -> Markup:
     """The map as HTML: pixel by pixel, and summed over regions where it is fine enough to be hard to read."""
     figures = [_figure(view, view.values, "Pixel by pixel", f"{unit} per pixel", signed, clip, limits)]
     if min(view.values.shape) > 2 * REGIONS:
@@ -157,9 +155,7 @@ def fragment(
     return el("div", *figures, class_="maps")
 
 
-def _figure(
-    view: Map, values: Array, name: str, unit: str, signed: bool, clip: float, limits: Limits | None
-) -> Markup:
+def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: float, limits: Limits | None) -> Markup:
     limit = limit_for(values, limits)
     values, step = coarse(values)
     scale = scale_of(values, clip, signed, limit)
@@ -191,7 +187,10 @@ def _note(scale: Scale, values: Array, view: Map, sign: str = "all", kind: str =
     """What a reader must know about the picture, and whether it is coarser than it looks."""
     from enodo.show.axes import told
 
-    notes = ["" if kind == "original" else told(scale, values, sign, kind not in NEED_PHOTO)]
+    notes = [
+        "" if kind == "map" else view.note,
+        "" if kind == "original" else told(scale, values, sign, kind not in NEED_PHOTO),
+    ]
     enlarged = kind not in ("original", "map") and view.photo is not None
     if enlarged and scale.peak > 0 and view.values.shape != view.photo.shape[:2]:  # type: ignore[union-attr]
         notes.append(f"Computed at {size_text(view.values.shape)} and enlarged to the photo.")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from enodo.core.errors import BadType, describe, nearest, refuse
-from enodo.show.scale import Array, Scale, number, overlay, paint
+from enodo.show.scale import Array, Scale, counted, number, overlay, paint
 from enodo.show.view import Map, regions, resize
 
 DRAWN = 1024  # pixels along a side beyond which means over blocks are drawn
@@ -73,7 +73,9 @@ def _bytes(pixels: Array) -> tuple[Array, str]:
         return pixels, ""
     pixels = pixels.astype(np.float32)
     finite = np.isfinite(pixels)
-    told = "" if finite.all() else f"{int((~finite).sum()):,} values of the picture are not finite and drawn black. "
+    told = (
+        "" if finite.all() else f"Of the picture, {counted(int((~finite).sum()), 'value')} not finite and drawn black. "
+    )
     low, high = float(pixels.min(where=finite, initial=np.inf)), float(pixels.max(where=finite, initial=-np.inf))
     if low > high:  # nothing finite
         low = high = 0.0
@@ -134,7 +136,7 @@ def ready(view: Map, kind: str) -> tuple[Map, int]:
         told = f"a picture of {size_text(photo.shape)} for a map of {size_text(view.values.shape)}"
         refuse("data", told, "the picture that was explained", "Cut and scale it as the model saw it.")
     values, step = (regions(view.values, REGIONS), 1) if kind == "regions" else coarse(view.values)
-    return Map(values, None if photo is None or kind == "map" else smaller(photo)), step
+    return Map(values, None if photo is None or kind == "map" else smaller(photo), view.note), step
 
 
 def size_text(shape: tuple[int, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from enodo.core.errors import EnodoError, refuse
 from enodo.core.registry import methods
+from enodo.core.result import PICTURES
 from enodo.show import choose
 from enodo.show.choose import Given
 from enodo.show.drawing import Drawing
@@ -23,7 +24,6 @@ from enodo.show.words import balance, noise, settled
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
 
-ENDINGS = (".html", ".png", ".svg", ".pdf")
 LARGE = 400_000  # letters of an SVG beyond which a PNG is smaller
 
 
@@ -94,8 +94,8 @@ def save(attribution: Attribution, path: str | Path, **options: Any) -> None:
     """Write a page (.html) or a picture (.png, .svg, .pdf), by the ending of `path`; options are those of `plot`."""
     path = Path(path)
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        refuse("path", repr(path.name), f"a name that ends in {', '.join(ENDINGS)}")
+    if ending not in PICTURES:
+        refuse("path", repr(path.name), f"a name that ends in {', '.join(PICTURES)}")
     if ending == ".html":
         path.write_text(to_html(attribution, **options), encoding="utf-8")
         return

@@ -167,3 +167,8 @@ def number(value: float, sign: bool = True) -> str:
     if 1000 <= abs(value) < 1e9:
         text = f"{value:+,.0f}" if sign else f"{value:,.0f}"
     return "0" if value == 0 else text.replace("-", "\u2212")
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 value is", "1,200 values are"."""
+    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"

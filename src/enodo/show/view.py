@@ -20,10 +20,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Map:
-    """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None."""
+    """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None.
+
+    `note` is what a reader must know about the photo: that its values were stretched to be seen.
+    """
 
     values: Array
     photo: Array | None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -170,28 +170,29 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(BadArgument, match="2 tensors"):
         view_of(Attribution((torch.ones(1, 2), torch.ones(1, 2))))
     assert view_of(Attribution((torch.ones(1, 2), torch.zeros(1, 3)))).values.tolist() == [1.0, 1.0]
-    with pytest.raises(BadArgument, match="photo"):
-        plot(answer(np.ones((1, 3, 8, 8))), photo=np.zeros((3, 8, 8)))
+    with pytest.raises(BadArgument, match="data"):
+        plot(answer(np.ones((1, 3, 8, 8))), data=np.zeros((3, 8, 20)))
 
 
 @pytest.mark.parametrize(
     ("values", "options"),
     [
         (np.ones((1, 3, 16, 16)), {}),
-        (np.random.default_rng(0).standard_normal((1, 3, 16, 16)), {"photo": PHOTO}),
+        (np.random.default_rng(0).standard_normal((1, 3, 16, 16)), {"data": PHOTO}),
         (
             np.random.default_rng(0).standard_normal((1, 5, 4, 4)),
-            {"photo": PHOTO / 255.0, "kind": "regions", "clip": 0},
+            {"data": PHOTO / 255.0, "kind": "regions", "clip": 0},
         ),
-        (np.zeros((1, 16, 16)), {"photo": PHOTO, "opacity": 0.5}),
+        (np.zeros((1, 16, 16)), {"data": PHOTO, "opacity": 0.5}),
         ([[1.0, -2.0, 0.0]], {}),
         ([[0.0, 0.0]], {"shown": 1}),
         ([2.0], {}),
     ],
 )
 def test_everything_can_be_plotted(values, options, tmp_path) -> None:
-    figure = plot(answer(values), **options)
+    figure, axes = plot(answer(values), **options)
     assert isinstance(figure, Figure)
+    assert axes.figure is figure
     figure.savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
 
@@ -200,13 +201,13 @@ def test_text_is_plotted_as_it_stands(tmp_path) -> None:
     tokens = [["$x", "\\frac{", "<b>", "long" * 10, *["word"] * 60]]
     figure = answer(np.linspace(-1, 1, 64)[None], tokens=tokens).plot(title="T")
     figure.savefig(tmp_path / "t.svg")
-    drawn = [text.get_text() for text in figure.axes[0].texts]
+    drawn = [text.get_text() for text in figure.axes.texts]
     assert drawn[:4] == tokens[0][:4]
 
 
 def test_given_axes_are_drawn_on() -> None:
     axes = Figure().subplots(1, 2)
-    assert plot(answer([[1.0, 2.0]]), ax=axes[1]) is axes[1].figure
+    assert plot(answer([[1.0, 2.0]]), ax=axes[1]) == (axes[1].figure, axes[1])
     assert len(axes[1].patches) == 2
     assert not axes[0].patches
 

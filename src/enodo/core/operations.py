@@ -77,6 +77,8 @@ def opened(func: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_live(value: Any) -> bool:
     """Whether a value is, or holds, a tensor on the path of gradients; the model's parameters are constants."""
+    if type(value) is Tensor:  # isinstance asks slowly whether it is a Parameter
+        return value.requires_grad and not hasattr(value, _CONSTANT)
     if isinstance(value, Tensor):
         return value.requires_grad and not (isinstance(value, nn.Parameter) or hasattr(value, _CONSTANT))
     return isinstance(value, (list, tuple)) and any(map(is_live, value))
@@ -112,9 +114,12 @@ class Bound:
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
-        found = [(path, t) for path, t in tensors_in(args, kwargs) if t.is_floating_point() or t.is_complex()]
-        self.paths = [path for path, _ in found]
-        self.operands = [t for _, t in found]
+        self.paths: list[Path] = []
+        self.operands: list[Tensor] = []
+        for path, t in tensors_in(args, kwargs):
+            if t.is_floating_point() or t.is_complex():
+                self.paths.append(path)
+                self.operands.append(t)
 
     @property
     def fixed(self) -> list[Tensor]:

@@ -101,11 +101,19 @@ class Attribution:
         """The answer without its graph."""
         return replace(self, values=trees.map_tree(lambda t: t.detach() if isinstance(t, Tensor) else t, self.values))
 
-    def save(self, path: str | Path) -> None:
-        """Write the answer and its evidence to a safetensors file; see `load`."""
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write the answer and its evidence to a safetensors file; see `load`.
+
+        A name that ends in .html, .png, .svg or .pdf gets its picture instead, drawn with the options of `plot`.
+        """
+        if Path(path).suffix.lower() in PICTURES:
+            from enodo.show import save as draw
+
+            draw(self, path, **options)
+            return
         from .storage import save
 
-        save(self, path)
+        save(self, path, **options)
 
     @staticmethod
     def load(path: str | Path) -> Attribution:
@@ -140,13 +148,13 @@ class Attribution:
         return check(self, model, inputs, *others, **terms)
 
     def plot(self, **options: Any) -> Any:
-        """A matplotlib Figure that suits the data; see `enodo.show` (needs the extra `show`)."""
+        """A drawing that suits the data, (figure, axes) of matplotlib: see `enodo.show.plot` (extra `show`)."""
         from enodo.show import plot  # the one upward import, made when a reader asks for a picture
 
         return plot(self, **options)
 
     def to_html(self, **options: Any) -> str:
-        """A self-contained HTML fragment; see `enodo.show`."""
+        """A self-contained HTML document; see `enodo.show.to_html`."""
         from enodo.show import to_html
 
         return to_html(self, **options)
@@ -184,6 +192,7 @@ def provenance(model: Any) -> dict[str, Any]:
 
 
 _VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
+PICTURES = (".html", ".png", ".svg", ".pdf")
 TENSORS = ("scores", "baseline_scores", "delta", "error")
 TREES = ("values", "stderr")
 PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES, "details"))

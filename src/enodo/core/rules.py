@@ -50,7 +50,7 @@ from .operations import (
     unmark,
 )
 from .pairs import Pairs
-from .tables import Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
+from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
@@ -97,6 +97,7 @@ class Rules(TorchFunctionMode):
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.pairs, self.report = record, at, true, pairs, report
         self._written = record if pairs is None else pairs.here  # the ledger that this pass fills
+        self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
         self._inside = 0  # composites that are now being done
@@ -104,11 +105,18 @@ class Rules(TorchFunctionMode):
 
     def __enter__(self) -> Rules:
         super().__enter__()  # type: ignore[no-untyped-call]
-        self._nodes = _sequence()
+        self.begin()
         return self
 
+    def begin(self) -> None:
+        """Be told that a pass begins, or goes on."""
+        self._nodes = _sequence()
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        return self.met(func, args, kwargs or {})
+
+    def met(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Do a call that the model makes, as the table has it."""
         met = spelling(func)
         in_place = met.in_place or bool(kwargs.get("inplace"))
         if in_place and self._written is not None:
@@ -162,12 +170,17 @@ class Rules(TorchFunctionMode):
             # its own gradient, but at values that no rule has bent
             treatment = own if in_place or _computes(func, args, kwargs) else None
         if treatment is None:
-            return self._unknown(func, met.name, args, kwargs)
+            unasked = self.table.others is not None and self.report is None
+            return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
             return func(*args, **kwargs)
+        if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
+            out = func(*args, **kwargs)
+            out.register_hook(treatment.fn)
+            return out
         if in_place and args:
-            return self._in_place(func, met.name, args, kwargs)
+            return self._in_place(func, met.name, args, kwargs, getattr(treatment, "closed", False))
         if isinstance(treatment, Decompose):
             self._tell(met.name, "decomposed")
             with self._within():
@@ -197,12 +210,13 @@ class Rules(TorchFunctionMode):
         if self.table.trail is not None:
             self.table.trail.made(call, rule, out)
 
-    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
-        """What an in-place operation writes is computed beside it, from a copy, and then written."""
+    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any, closed: bool) -> Any:
+        """What an in-place operation writes is computed beside it, and then written; from a copy, if that is kept."""
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
         target: Tensor = args[0]
+        kept = not closed or self.true is not None or self._written is not None
         with self:
-            y = out_of_place(func, name)(target.clone(), *args[1:], **kwargs)
+            y = out_of_place(func, name)(target.clone() if kept else target, *args[1:], **kwargs)
         return target.copy_(y)
 
     @contextmanager

@@ -95,7 +95,7 @@ class Call:
         """The call with its rows repeated k times, point by point: (k * B, ...); the pass sets what is at `put`."""
         if k == 1:
             return self
-        if put.at_inputs and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
+        if put.at_inputs and not put.ids and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
             return replace(self, rows=k * self.rows)  # all that has rows is set
         return self.each(lambda t: stack(t, k), k * self.rows)
 
@@ -171,14 +171,14 @@ def _forward(
             visit.attach(context, token, leave)
         if of.layer is not None:
             on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
-        if rules is not None:
-            context.enter_context(rules)
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
         if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
-            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins))
+            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins, rules))
+        elif rules is not None:
+            context.enter_context(rules)
         hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
         if hooked:
             context.callback(enter_pass(token))

@@ -53,6 +53,16 @@ def closed(rule: Rule) -> Rule:
     return rule
 
 
+@dataclass(frozen=True)
+class Bend:
+    """A rule: the operation's own gradient of what `fn` makes of the gradient of its result."""
+
+    fn: Callable[[Tensor], Tensor]
+
+    def __call__(self, op: Op) -> Pull:
+        return lambda gy: op.vjp(self.fn(gy))
+
+
 def own(op: Op) -> Pull:
     """The operation's own gradient, as a rule."""
     return op.vjp

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .errors import refuse
+from .rules import Rules
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
@@ -206,12 +207,20 @@ class Watch(TorchFunctionMode):
         tracker: Tracker | None,
         measure: bool,
         stand_ins: Mapping[int, Tensor] = MappingProxyType({}),
+        rules: Rules | None = None,
     ) -> None:
         super().__init__()
+        self.rules = rules  # asked by this mode rather than entered beside it: a call then passes one mode, not two
         self.constants = constants
         self.tracker = tracker
         self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
         self.load = Load() if measure else None
+
+    def __enter__(self) -> Watch:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        if self.rules is not None:
+            self.rules.begin()
+        return self
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -226,7 +235,7 @@ class Watch(TorchFunctionMode):
             with self:
                 return open_bag(*args, **kwargs)
         try:
-            out = func(*args, **kwargs)
+            out = func(*args, **kwargs) if self.rules is None else self.rules.met(func, args, kwargs)
         except IndexError as error:
             if tracked:
                 refuse_ids(args, kwargs, error)
@@ -235,6 +244,8 @@ class Watch(TorchFunctionMode):
             self.load.add(out)
         if tracked and self.tracker is not None:
             out = self.tracker.after(func, args, kwargs, out)
+            if self.rules is not None:
+                self.rules.begin()  # what has been done with the lookup is no code of the model
         return out
 
     def _stand_in(self, a: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
-from enodo.rules import lrp as rules_of_lrp
+from enodo.rules.carry import read
+from enodo.rules.presets import composed
 
 
 @method(
@@ -20,25 +21,31 @@ from enodo.rules import lrp as rules_of_lrp
 def lrp(
     q: Question,
     *,
-    composite: str = "epsilon",
+    composite: Any = "epsilon",
     epsilon: float = 1e-9,
     gamma: float = 0.25,
+    box: Any = None,
+    bias: bool = True,
     rules: Mapping[Any, Any] | None = None,
     on_unknown: Any = "error",
 ) -> Values:
     """The relevance of each value: its share of the score, which every operation hands to its operands in proportion.
 
-    R_i = x_i c_i in units of the score. Relevance is conserved but for what biases and `epsilon` absorb; `delta` is the
-    sum less f(x). `composite` names the rules of layers with weights: zero, epsilon, gamma, epsilon_gamma and
-    epsilon_plus (the latter for convolutions), epsilon_alpha2_beta1, alpha1_beta0, cp (attention weights and gates as
-    constants). The others treat softmax, attention and norms as AttnLRP. `rules` adds your own: `rules.lrp`.
+    R_i = x_i c_i in units of the score, where the network is read as a product: softmax, attention and norms as AttnLRP
+    has them, batch norms merged into the layers beside them. `composite` names the rules of layers with weights, or is
+    an `enodo.rules.Composite`: docs/rules.md says what each is for; `box` is (low, high) for those that want bounds of
+    the inputs. `rules` adds rules for operations, modules, types or names of modules: {"layer4.*": rules.lrp.gamma()}.
+
+    Relevance is conserved but for what biases (with bias=False they take none) and `epsilon` absorb, and what a softmax
+    holds back: `delta` is the sum less f(x).
 
     >>> import torch, enodo
     >>> enodo.explain(lambda x: torch.relu(3 * x[:, 0] - x[:, 1]), torch.tensor([[2.0, 5.0]]), "lrp").tensor
     tensor([[ 6., -5.]])
     """
-    table = rules_of_lrp.composite(composite, epsilon, gamma) | (rules or {})
+    table, follow = composed(composite, rules or {}, q.call.model, epsilon, gamma, box, bias)
     x, c = q.gradient_under(table, on_unknown)
-    relevance = x * c
+    pairs = zip(x.leaves, c.leaves, q.sight.values.leaves, strict=True)
+    relevance = Values(read(a, g) if follow.carried_to(seen) else a * g for a, g, seen in pairs)
     q.memo["delta"] = (relevance.rowsum(q.scores) - q.scores).detach()
     return relevance

@@ -1,88 +1,92 @@
-"""Layer-wise relevance propagation as a gradient under rules.
+"""Layer-wise relevance propagation as a gradient under rules: the rules for layers with weights, z = sum_i x_i w_i + b.
 
 The relevance of a value is R = x c; a rule says how c is carried back. Where every contribution to a sum gets its share
 of R in proportion, c moves as a gradient does: LRP-0 is the gradient, sums, averages and movements of data need no rule
 at all, and relevance splits rightly where a network branches. So a rule here maps the c of y to that of x.
 
-Rules for layers with weights, z = sum_i x_i w_i + b: `epsilon`, `gamma`, `alpha_beta`, `z_plus`. For what is made of no
-weights: `identity` (all relevance to the argument), `shared` (factors share alike), `constant` (none goes back).
+Outright rules, for first layers, say what the relevance of x is instead: `flat`, `w_square`, `box` (see `carry`).
+With `bias`, z counts the bias, which keeps its share of the relevance; without, the values get all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from enodo.core.errors import nearest, refuse
-from enodo.core.operations import is_live
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, own
+from enodo.core.errors import refuse
+from enodo.core.tables import Op, Pull
 
-from . import composites, elementwise
-from .linear import LINEAR, only_first
-from .recurrent import RECURRENT
+from .layer import Layer, Pulled, Weighted
+from .relevance import constant, divided, gated, identity, shared, standardised
 
-TINY = 1e-12  # below which a number is taken for zero where it divides
+__all__ = [
+    "alpha_beta", "box", "constant", "divided", "epsilon", "flat", "gamma", "gated", "identity", "reweighted", "shared",
+    "standardised", "w_square", "z_plus",
+]  # fmt: skip
 
 
 def _stable(z: Tensor, epsilon: float) -> Tensor:
-    return z + torch.where(z >= 0, epsilon, -epsilon)
+    """z + epsilon sign(z), with 1 as the sign of zero."""
+    least = max(epsilon, torch.finfo(z.dtype).tiny)
+    return z + torch.where(z >= 0, least, -least)
 
 
-def epsilon(epsilon: float = 1e-9) -> Rule:
-    """LRP-epsilon: shares x_i w_i of z + epsilon sign(z), which absorbs the relevance of small sums."""
+def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
+    """LRP-epsilon: shares x_i w_i of z + epsilon sign(z), which absorbs the relevance of small sums.
 
-    def rule(op: Op) -> Pull:
+    Bach et al. 2015, equation 58. Fits any operation, also those without weights.
+    """
+
+    def shares(layer: Layer) -> Pulled:
+        share = layer.y / _stable(layer.y if bias else layer.linear, epsilon)
+        return lambda gy: layer.back(gy * share)
+
+    def otherwise(op: Op) -> Pull:
         share = op.y / _stable(op.y, epsilon)
         return lambda gy: op.vjp(gy * share)
 
-    return rule
+    return Weighted(shares, otherwise=otherwise)
 
 
-def _part(op: Op, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The layer at x with other weights: its value without graph of x, and what pulls back to x."""
-    extra = () if len(op.xs) < 3 else (torch.zeros_like(op.xs[2]) if bias is None else bias,)
-    value = op.call(x, weight, *extra)
-    with torch.enable_grad():
-        at = x.detach().requires_grad_()
-        out = op.call(at, weight, *extra)
-
-    def pull(s: Tensor) -> Tensor:
-        return torch.autograd.grad(out, at, s, retain_graph=True, create_graph=torch.is_grad_enabled())[0]
-
-    return value, pull
-
-
-def gamma(gamma: float = 0.25, epsilon: float = 1e-9) -> Rule:
+def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """LRP-gamma: contributions of the sign of z count 1 + gamma times (generalised to negative x and z).
 
-    Montavon et al. 2019, section 10.2.2; Andeol et al. 2021, arXiv:2109.07869, for values of both signs.
+    Montavon et al. 2019, section 10.2.2; Andeol et al. 2021, arXiv:2109.07869, for values of both signs. With P the
+    contributions that are positive, z > 0 is shared as z + gamma P, and z < 0 as z + gamma (z - P).
     """
 
-    def rule(op: Op) -> Pull:
-        x, w = op.xs[0], op.xs[1]
-        b = op.xs[2] if len(op.xs) > 2 else None
-        high, low = w + gamma * w.clamp(min=0), w + gamma * w.clamp(max=0)
-        up, down = x.clamp(min=0), x.clamp(max=0)
-        b_high = None if b is None else b + gamma * b.clamp(min=0)
-        b_low = None if b is None else b + gamma * b.clamp(max=0)
-        (a, pull_a), (d, pull_d) = _part(op, up, high, b_high), _part(op, down, low, None)  # for z > 0
-        (e, pull_e), (f, pull_f) = _part(op, up, low, b_low), _part(op, down, high, None)  # for z < 0
-        on, first = op.y > 0, x >= 0
-        over, under = (op.y * on) / _stable(a + d, epsilon), (op.y * ~on) / _stable(e + f, epsilon)
+    def shares(layer: Layer) -> Pulled:
+        up = layer.w.clamp(min=0)
+        b, z = layer.biases(bias), layer.linear
+        for_z, pull = layer.through(layer.x.clamp(min=0), up)
+        signed = layer.signed
+        if signed:
+            for_z = for_z + layer.run(layer.x.clamp(max=0), layer.w - up)
+        on, first = layer.y > 0, layer.x >= 0
+        if bias and layer.b is not None:
+            high, low = gamma * b.clamp(min=0), gamma * b.clamp(max=0)
+        else:
+            high = low = 0
+        over = (layer.y * on) / _stable(z + b + gamma * for_z + high, epsilon)
+        under = (layer.y * ~on) / _stable(z + b + gamma * (z - for_z) + low, epsilon)
 
-        def pull(gy: Tensor) -> list[Tensor | None]:
+        def share(gy: Tensor) -> Tensor:
             p, n = gy * over, gy * under
-            return [torch.where(first, pull_a(p) + pull_e(n), pull_d(p) + pull_f(n)), *[None] * (len(op.xs) - 1)]
+            mixed = gamma * pull(p - n)  # through the positive weights; those of the others are w less these
+            if not signed:
+                return layer.back(p + (1 + gamma) * n) + mixed
+            of_p, of_n = layer.back(p), layer.back(n)
+            return torch.where(first, of_p + (1 + gamma) * of_n + mixed, (1 + gamma) * of_p + of_n - mixed)
 
-        return pull
+        return share
 
-    return rule
+    return Weighted(shares)
 
 
-def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9) -> Rule:
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """LRP-alpha-beta: alpha shares of what speaks for z, less beta shares of what speaks against it.
 
     Bach et al. 2015, equation 60; alpha - beta = 1 conserves relevance.
@@ -90,203 +94,94 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9) -> 
     if abs(alpha - beta - 1) > 1e-9:
         refuse("alpha, beta", f"{alpha} and {beta}", "alpha - beta = 1, so that relevance is conserved")
 
-    def rule(op: Op) -> Pull:
-        x, w = op.xs[0], op.xs[1]
-        b = op.xs[2] if len(op.xs) > 2 else None
-        up, down, more, less = x.clamp(min=0), x.clamp(max=0), w.clamp(min=0), w.clamp(max=0)
-        first = x >= 0
+    def shares(layer: Layer) -> Pulled:
+        more, less = layer.w.clamp(min=0), layer.w.clamp(max=0)
+        up, first, signed = layer.x.clamp(min=0), layer.x >= 0, layer.signed
         parts = []
-        for factor, sign in ((alpha, 1), (-beta, -1)):
+        for factor, one, two, side in ((alpha, more, less, "min"), (-beta, less, more, "max")):
             if factor == 0:
                 continue
-            one, two = (more, less) if sign > 0 else (less, more)
-            bias = None if b is None else (b.clamp(min=0) if sign > 0 else b.clamp(max=0))
-            (a, pull_a), (d, pull_d) = _part(op, up, one, bias), _part(op, down, two, None)
-            parts.append((factor * op.y / _stable_of(a + d, sign, epsilon), pull_a, pull_d))
+            z, pull_up = layer.through(up, one)
+            down, pull_down = layer.through(layer.x.clamp(max=0), two) if signed else (0, None)
+            b = layer.biases(bias)
+            b = b.clamp(**{side: 0}) if isinstance(b, Tensor) else b
+            stable = max(epsilon, torch.finfo(z.dtype).tiny) * (1 if side == "min" else -1)
+            parts.append((factor * layer.y / (z + down + b + stable), pull_up, pull_down))
 
-        def pull(gy: Tensor) -> list[Tensor | None]:
-            total: Any = 0
-            for share, pull_up, pull_down in parts:
-                s = gy * share
-                total = total + torch.where(first, pull_up(s), pull_down(s))
-            return [total, *[None] * (len(op.xs) - 1)]
+        def share(gy: Tensor) -> Tensor:
+            total = torch.zeros_like(layer.x)
+            for ratio, pull_up, pull_down in parts:
+                s = gy * ratio
+                found = pull_up(s)
+                total = total + (found if pull_down is None else torch.where(first, found, pull_down(s)))
+            return total
 
-        return pull
+        return share
 
-    return rule
-
-
-def _stable_of(z: Tensor, sign: int, epsilon: float) -> Tensor:
-    return z + sign * epsilon
-
-
-def z_plus(epsilon: float = 1e-9) -> Rule:
-    """LRP-z+: shares of what speaks for z alone; alpha-beta with alpha = 1, beta = 0."""
-    return alpha_beta(1.0, 0.0, epsilon)
+    return Weighted(shares)
 
 
-def reweighted(change: Callable[[Tensor], Tensor], bias: bool = True, epsilon: float = 1e-9) -> Rule:
+def z_plus(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
+    """LRP-z+: shares of what speaks for z alone; alpha-beta with alpha = 1, beta = 0 (Montavon et al. 2017)."""
+    return alpha_beta(1.0, 0.0, epsilon, bias)
+
+
+def reweighted(change: Callable[[Tensor], Tensor], bias: bool = True, epsilon: float = 1e-9) -> Weighted:
     """Shares in proportion to x_i change(w_i), and b unless without `bias`; for x that are not negative."""
 
-    def rule(op: Op) -> Pull:
-        if len(op.xs) < 2:
-            return op.vjp
-        b = op.xs[2] if len(op.xs) > 2 and bias else None
-        z, pull_back = _part(op, op.xs[0], change(op.xs[1]), b)
-        share = op.y / _stable(z, epsilon)
-        return lambda gy: [pull_back(gy * share), *[None] * (len(op.xs) - 1)]
+    def shares(layer: Layer) -> Pulled:
+        z, pull = layer.through(layer.x, change(layer.w))
+        ratio = layer.y / _stable(z + layer.biases(bias), epsilon)
+        return lambda gy: pull(gy * ratio)
 
-    return rule
+    return Weighted(shares, otherwise=lambda op: op.vjp)
 
 
-def identity(op: Op) -> Pull:
-    """All relevance of f(x) goes to x, entry by entry: c f(x) / x; where x is zero, the derivative."""
-    i = op.live.index(True)
-    x = op.xs[i]
-    near = x.abs() < TINY
-    ratio = torch.where(near, 0, op.y / torch.where(near, 1, x))
+def _outright(weigh: Callable[[Tensor], Tensor], epsilon: float) -> Weighted:
+    """Shares in proportion to weights alone."""
 
-    def pull(gy: Tensor) -> list[Tensor | None]:
-        found = (gy * ratio).sum_to_size(shape)
-        derivative = op.vjp(gy * near)[i] if at_zero else None
-        found = found if derivative is None else found + derivative
-        return [found if k == i else None for k in range(count)]
+    def shares(layer: Layer) -> Pulled:
+        z, pull = layer.through(torch.ones_like(layer.x), weigh(layer.w))
+        return lambda relevance: pull(relevance / _stable(z, epsilon))
 
-    at_zero, shape, count = bool(near.any()), x.shape, len(op.xs)
-    return pull
+    return Weighted(shares, outright=True)
 
 
-def shared(op: Op) -> Pull:
-    """Factors on the path share alike: each gets the gradient over the number of them (AttnLRP's uniform rule)."""
-    parts = sum(op.live)
-    return lambda gy: op.vjp(gy / parts)
+def flat(epsilon: float = 1e-9) -> Weighted:
+    """LRP-flat: the same share for all values that a sum reads, whatever they are (Bach et al. 2016, equation 8).
+
+    For first layers, where it shows which places matter, not which of their values.
+    """
+    return _outright(torch.ones_like, epsilon)
 
 
-def gated(op: Op) -> Pull:
-    """The last factor is what is gated or mixed, and gets all; the others are taken for constants (CP-LRP)."""
-    last = max(i for i, live in enumerate(op.live) if live)
-    return lambda gy: [g if i == last else None for i, g in enumerate(op.vjp(gy))]
+def w_square(epsilon: float = 1e-9) -> Weighted:
+    """LRP-w-square: shares w_i^2 (Montavon et al. 2017, equation 9), for first layers that read any real number."""
+    return _outright(torch.square, epsilon)
 
 
-def constant(op: Op) -> Pull:
-    """No relevance goes back."""
-    return lambda gy: [None] * len(op.xs)
+def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
+    """LRP-zB: shares x_i w_i - low_i w_i^+ - high_i w_i^- (Montavon et al. 2017, equation 12).
 
+    For first layers whose values lie between `low` and `high`: numbers, or tensors that broadcast against x, as
+    (C, 1, 1) for images.
+    """
 
-def _taken_by(other: int) -> Rule:
-    """All to one factor: the other one is a gate, whose value says how much passes (Arras et al. 2017)."""
+    def shares(layer: Layer) -> Pulled:
+        up = layer.w.clamp(min=0)
+        bounds = [torch.as_tensor(t, dtype=layer.x.dtype, device=layer.x.device) for t in (low, high)]
+        least, most = (t.expand_as(layer.x) for t in bounds)
+        if bool((layer.x < least).any() or (layer.x > most).any()):
+            given = f"values from {layer.x.min():.4g} to {layer.x.max():.4g}, and a box that does not hold them"
+            refuse("box", given, "the lowest and the highest value that the first layer can be given")
+        below, pull_up = layer.through(least, up)
+        above, pull_down = layer.through(most, layer.w - up)
+        z = _stable(layer.linear - below - above, epsilon)
 
-    def rule(op: Op) -> Pull:
-        return lambda gy: [g if i == other else None for i, g in enumerate(op.vjp(gy))]
+        def share(relevance: Tensor) -> Tensor:
+            s = relevance / z
+            return layer.x * layer.back(s) - least * pull_up(s) - most * pull_down(s)
 
-    return rule
+        return share
 
-
-def divided(op: Op) -> Pull:
-    """The denominator is taken for a constant."""
-    numerator = isinstance(op.call.args[0], Tensor)
-    return lambda gy: [g if i == 0 and numerator else None for i, g in enumerate(op.vjp(gy))]
-
-
-def standardised(op: Op) -> Pull:
-    """The deviation is taken for a constant: the norm is linear (AttnLRP, proposition 3.4)."""
-    x, dims, eps, centre = op.xs[0], *op.call.args[1:]
-    axes = tuple(range(-dims, 0))
-    c = x - x.mean(axes, keepdim=True) if centre else x
-    r = torch.rsqrt(c.square().mean(axes, keepdim=True) + eps)
-
-    def pull(gy: Tensor) -> list[Tensor | None]:
-        g = gy * r
-        return [g - g.mean(axes, keepdim=True) if centre else g]
-
-    return pull
-
-
-def _if_several(rule: Treatment) -> Depends:
-    def choose(*args: Any, **kwargs: Any) -> Treatment:
-        return rule if sum(map(is_live, [*args, *kwargs.values()])) > 1 or any(map(_several, args)) else PLAIN
-
-    return Depends(choose)
-
-
-def _several(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and sum(map(is_live, value)) > 1
-
-
-DENSE = ("linear",)
-CONVOLUTIONS = tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
-_PRODUCTS = "matmul mm bmm mv einsum tensordot outer dot inner bilinear".split()
-_CHOICES = "where masked_fill max min amax amin maximum minimum".split()
-_SOFT = "softmax log_softmax logsumexp".split()
-_GATES = (
-    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc".split()
-)  # they say how much passes
-_POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
-_ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
-
-
-def _div(input: Any, other: Any, **_: Any) -> Treatment:
-    return divided if is_live(other) else PLAIN
-
-
-def _is_gate(t: Any) -> bool:
-    return getattr(getattr(t, "grad_fn", None), "operation", None) in _GATES
-
-
-def _mul(product: Rule) -> Depends:
-    def choose(input: Any, other: Any) -> Treatment:
-        if not (is_live(input) and is_live(other)):
-            return PLAIN
-        gates = _is_gate(input), _is_gate(other)
-        return product if gates[0] == gates[1] else _taken_by(int(gates[0]))
-
-    return Depends(choose)
-
-
-def table(dense: Treatment, convolution: Treatment, product: Rule = shared, softmax: Treatment = own) -> Table:
-    """A table of LRP with these rules for the layers with weights, products, and the softmax."""
-    return Table(
-        {
-            **LINEAR,
-            **composites.COMPOSITES,
-            **RECURRENT,
-            **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
-            **dict.fromkeys(_SOFT, own),  # AttnLRP, proposition 3.1
-            **dict.fromkeys(_ELEMENTWISE, identity),
-            **dict.fromkeys(_PRODUCTS, _if_several(product)),
-            **dict.fromkeys(DENSE, _weighted(dense)),
-            **dict.fromkeys(CONVOLUTIONS, _weighted(convolution)),
-            "mul": _mul(product),
-            "div": Depends(_div),
-            "standardise": standardised,
-            "length": shared,
-            "softmax": softmax,
-        }
-    )
-
-
-def _weighted(rule: Treatment) -> Depends:
-    """`rule` for weights that are the model's own; weights that it computes are factors."""
-
-    def choose(*args: Any, **kwargs: Any) -> Treatment:
-        found = only_first(shared).choose(*args, **kwargs)
-        return rule if found is PLAIN else found
-
-    return Depends(choose)
-
-
-def composite(name: str, eps: float, amount: float) -> Table:
-    """A composite by name: which rule for dense layers, and which for convolutions."""
-    makers: Mapping[str, Callable[[], Table]] = {
-        "zero": lambda: table(PLAIN, PLAIN),
-        "epsilon": lambda: table(epsilon(eps), epsilon(eps)),
-        "gamma": lambda: table(gamma(amount, eps), gamma(amount, eps)),
-        "epsilon_gamma": lambda: table(epsilon(eps), gamma(amount, eps)),
-        "epsilon_plus": lambda: table(epsilon(eps), z_plus(eps)),
-        "epsilon_alpha2_beta1": lambda: table(epsilon(eps), alpha_beta(2, 1, eps)),
-        "alpha1_beta0": lambda: table(z_plus(eps), z_plus(eps)),
-        "cp": lambda: table(epsilon(eps), epsilon(eps), gated, constant),
-    }
-    if name not in makers:
-        refuse("composite", repr(name), "the name of a composite", nearest(str(name), makers))
-    return makers[name]()
+    return Weighted(shares, outright=True)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment
+from torch import Tensor
+
+from enodo.core.tables import PLAIN, Bend, Depends, Op, Pull, Rule, Table, Treatment, closed
 
 from .linear import LINEAR
 
 
-def guided(op: Op) -> Pull:
-    """Positive gradients, where the ReLU is on (Springenberg et al. 2014, arXiv:1412.6806, section 3.4)."""
-    return lambda gy: op.vjp(gy.clamp(min=0))
+def positive(gy: Tensor) -> Tensor:
+    """The positive part of a gradient."""
+    return gy.clamp(min=0)
 
 
+# Positive gradients, where the ReLU is on (Springenberg et al. 2014, arXiv:1412.6806, section 3.4).
+guided = Bend(positive)
+
+
+@closed
 def deconvolution(op: Op) -> Pull:
     """Positive gradients, wherever they come (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1)."""
-    return lambda gy: [gy.clamp(min=0)]
+    return lambda gy: [positive(gy)]
 
 
 def _rectifiers(rule: Rule) -> Table:

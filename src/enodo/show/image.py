@@ -6,28 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from enodo.show import segments as areas
 from enodo.show.markup import Markup, el, join, picture
+from enodo.show.pixels import NEED_PHOTO, OVER_PHOTO, REGIONS, coarse, pixels, ready, size_text, smaller
 from enodo.show.scale import (
     AGAINST,
-    DIVERGING,
-    DIVERGING_DARK,
     FOR,
-    SEQUENTIAL,
     Array,
+    Limits,
     Scale,
+    chosen,
+    colour_map,
+    limit_for,
     number,
     overlay,
     paint,
     scale_of,
 )
 from enodo.show.table import ends
-from enodo.show.view import Map, regions, resize
+from enodo.show.view import Map, regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REGIONS = 14  # squares along a side of the large-scale picture: small enough to point at an ear, few enough to read
+MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
+WIDE = 8  # times as wide as high, or as high as wide, from where cells are drawn stretched
 
 
 def draw(
@@ -35,88 +39,136 @@ def draw(
     ax: Axes | None = None,
     *,
     kind: str = "overlay",
+    sign: str = "all",
     clip: float = 0.02,
     signed: bool = True,
     limit: float | None = None,
     opacity: float | None = None,
-    colours: str | None = None,
+    colours: Any = None,
+    segments: Any = None,
+    unit: str = "attribution",
     title: str = "",
 ) -> Figure:
     """Draw a map with matplotlib and return its Figure.
 
-    `kind`: "overlay" (over the photo, where there is one), "map" (on its own) or "regions" (sums over squares). `clip`
-    and `limit` are those of `scale_of`, `opacity` that of `overlay`; `colours` names a colour map of matplotlib.
+    kind      "overlay" (over the photo, where there is one), "map" (on its own), "regions" (sums over squares),
+              "original", "masked" (the photo dark where nothing mattered), "alpha" (transparent there)
+    sign      which values are shown: "all", "positive", "negative", "absolute"
+    clip      see `scale_of`, as for `limit`; `opacity`: see `overlay`
+    colours   a colour map of matplotlib, by its name or itself
+    segments  (H, W) whole numbers: superpixels, whose borders are drawn and the strongest of which are numbered
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from enodo.show.axes import legend_bar, new_axes, titled, under
 
-    from enodo.show.axes import new_axes
-
-    values = regions(view.values, REGIONS) if kind == "regions" else view.values
+    shown, step = ready(view, kind)
+    if colours == "dark" and shown.photo is not None:  # the ground is the photo
+        colours = None
+    values = chosen(shown.values, sign)
+    signed = signed and sign != "absolute"
     scale = scale_of(values, clip, signed, limit)
-    ax = ax if ax is not None else new_axes((5.2, 4.4))
-    over = view.photo is not None and kind != "map"
-    ax.imshow(pixels(values, view.photo if over else None, scale, opacity, colours), interpolation="nearest")
+    ax = ax if ax is not None else new_axes(size_of(view))
+    height, width = view.values.shape if shown.photo is None else view.photo.shape[:2]  # type: ignore[union-attr]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    drawn = pixels(Map(values, shown.photo), kind, scale, opacity, colours)
+    aspect: Any = "equal" if max(height, width) <= WIDE * min(height, width) else "auto"
+    ax.imshow(drawn, interpolation="nearest", extent=extent, aspect=aspect)
     ax.set_axis_off()
-    if title:
-        ax.set_title(title)
-    name: Any = colours or (DIVERGING if signed else SEQUENTIAL)
-    if over and signed and colours is None:
-        name = LinearSegmentedColormap.from_list("over", [np.array(c) / 255 for c in (AGAINST, (255, 255, 255), FOR)])
-    span = scale.limit or 1.0
-    bar = ScalarMappable(Normalize(-span if signed else 0, span), name)
+    titled(ax, title)
+    notes = [_note(scale, view.values, view, sign, kind), averaged(view, step)]
+    if segments is not None:
+        notes.append(areas.draw(ax, view.values, segments, extent, view.photo))
+    if kind != "original":
+        if signed and kind not in NEED_PHOTO:
+            _minus_signs(ax, values, scale, extent)
+        over = shown.photo is not None and kind in OVER_PHOTO and opacity is None
+        strip = _colours(colours, signed, over, kind)
+        legend_bar(ax, scale, sign, strip, f"{unit} per {_cell(view, kind)}", strength=kind in NEED_PHOTO)
+    under(ax, " ".join(filter(None, notes)))
     figure: Any = ax.figure
-    extend = {True: "both" if signed else "max", False: "neither"}[scale.clipped]
-    figure.colorbar(bar, ax=ax, fraction=0.046, pad=0.03, extend=extend).set_label(
-        "against  \u2190  attribution per pixel  \u2192  for" if signed else "attribution per pixel"
-    )
-    if (note := _note(scale, values, view)) != "":
-        ax.text(0, -0.03, note, transform=ax.transAxes, va="top", fontsize=7)
     return figure
 
 
-def pixels(
-    values: Array, photo: Array | None, scale: Scale, opacity: float | None = None, colours: str | None = None
-) -> Array:
-    """The colours (H, W, 3) of a map: over the photo, scaled up to it, or alone at its own size."""
-    if photo is None:
-        return paint(values, scale, colours)
-    return overlay(resize(values, photo.shape[:2]), photo, scale, opacity)
+def size_of(view: Map) -> tuple[float, float]:
+    """Inches of a picture with its legend: as wide for its height as the map, within what a page holds."""
+    height, width = view.values.shape if view.photo is None else view.photo.shape[:2]
+    ratio = min(max(width / height, 0.4), 2.5)
+    return (3.6 * ratio + 1.4, 4.3) if ratio < 1.4 else (6.4, 5.0 / ratio + 1.2)
 
 
-def fragment(view: Map, unit: str, signed: bool = True, clip: float = 0.02) -> Markup:
+def averaged(view: Map, step: int) -> str:
+    """That a map was too large to be drawn value by value."""
+    return f"{size_text(view.values.shape)} values, drawn as means over {step} \u00d7 {step}." if step > 1 else ""
+
+
+def _cell(view: Map, kind: str) -> str:
+    """What one value of the picture belongs to."""
+    if kind == "regions" and max(view.values.shape) > REGIONS:
+        return "area"
+    return "pixel" if view.photo is None or view.values.shape == view.photo.shape[:2] else "place"
+
+
+def _colours(colours: Any, signed: bool, over: bool, kind: str) -> Any:
+    """The colour map that the legend shows: the picture's."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if kind in NEED_PHOTO:
+        return LinearSegmentedColormap.from_list("seen", ["black" if kind == "masked" else "white", "0.6"])
+    if over and signed and colours is None:
+        return LinearSegmentedColormap.from_list("over", [np.array(c) / 255 for c in (AGAINST, (255, 255, 255), FOR)])
+    return colour_map(colours, signed)
+
+
+def _minus_signs(ax: Axes, values: Array, scale: Scale, extent: tuple[float, float, float, float]) -> None:
+    """Cells that speak strongly against carry a minus sign: a second cue, for who cannot tell the colours apart."""
+    height, width = values.shape
+    if max(height, width) > MARKED:
+        return
+    share = np.nan_to_num(scale.share(values))
+    for i, j in zip(*np.nonzero(share < -0.3), strict=True):
+        x = extent[0] + (j + 0.5) * (extent[1] - extent[0]) / width
+        y = extent[3] + (i + 0.5) * (extent[2] - extent[3]) / height
+        ax.text(
+            x,
+            y,
+            "\u2212",
+            color="white" if share[i, j] < -0.6 else "black",
+            fontsize=9,
+            ha="center",
+            va="center",
+            weight="bold",
+        )
+
+
+def fragment(view: Map, unit: str, signed: bool = True, limits: Limits | None = None, clip: float = 0.02) -> Markup:
     """The map as HTML: pixel by pixel, and summed over regions where it is fine enough to be hard to read."""
-    figures = [_figure(view, view.values, "Pixel by pixel", f"{unit} per pixel", signed, clip)]
+    figures = [_figure(view, view.values, "Pixel by pixel", f"{unit} per pixel", signed, clip, limits)]
     if min(view.values.shape) > 2 * REGIONS:
         coarse = regions(view.values, REGIONS)
         h, w = (side // REGIONS for side in view.values.shape)
-        figures.insert(0, _figure(view, coarse, "By area", f"{unit} per area of {w} \u00d7 {h} pixels", signed, clip))
+        per = f"{unit} per area of {w} \u00d7 {h} pixels"
+        figures.insert(0, _figure(view, coarse, "By area", per, signed, clip, limits))
     elif view.photo is not None:
         h, w = view.values.shape
         figures[0] = _figure(
-            view, view.values, f"{w} \u00d7 {h} places of this layer", f"{unit} per place", signed, clip
+            view, view.values, f"{w} \u00d7 {h} places of this layer", f"{unit} per place", signed, clip, limits
         )
     return el("div", *figures, class_="maps")
 
 
-def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: float) -> Markup:
-    scale = scale_of(values, clip, signed)
+def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: float, limits: Limits | None) -> Markup:
+    limit = limit_for(values, limits)
+    values, step = coarse(values)
+    scale = scale_of(values, clip, signed, limit)
     alt = f"Attribution map, {name.lower()}, from {number(-scale.peak if signed else 0)} to {number(scale.peak)}"
     if view.photo is not None:
-        image = picture(pixels(values, view.photo, scale), alt, lossless=values.size < view.photo.size // 30)
+        drawn = pixels(Map(values, smaller(view.photo)), "overlay", scale)
+        image = picture(drawn, alt, lossless=values.size < view.photo.size // 30)
     else:
-        dark = paint(values, scale, _dark()) if signed else None
+        dark = paint(values, scale, "dark") if signed else None
         image = picture(paint(values, scale), alt, dark=dark)
     caption = el("figcaption", el("strong", name), legend(scale, unit, view.photo is not None), class_="legend")
-    note = _note(scale, values, view)
+    note = " ".join(filter(None, [_note(scale, values, view), averaged(view, step)]))
     return el("figure", image, caption, el("p", note, class_="fine") if note else None)
-
-
-def _dark() -> str:
-    """The diverging colour map with a dark centre, where matplotlib has it (3.10 and later)."""
-    from matplotlib import colormaps
-
-    return DIVERGING_DARK if DIVERGING_DARK in colormaps else DIVERGING
 
 
 def legend(scale: Scale, unit: str, over_photo: bool) -> Markup:
@@ -127,19 +179,19 @@ def legend(scale: Scale, unit: str, over_photo: bool) -> Markup:
     if over_photo:
         strip = picture(overlay(ramp, grey, shown), "")
     else:
-        strip = picture(paint(ramp, shown), "", dark=paint(ramp, shown, _dark()) if scale.signed else None)
+        strip = picture(paint(ramp, shown), "", dark=paint(ramp, shown, "dark") if scale.signed else None)
     return join(el("span", strip, class_="strip"), ends(scale, unit))
 
 
-def _note(scale: Scale, values: Array, view: Map) -> str:
-    """What a reader must know about the picture: that it is empty, clipped, or coarser than it looks."""
-    if scale.peak == 0:
-        return "Every value is zero: nothing in the picture moved this score."
-    notes = []
-    if scale.clipped:
-        notes.append(
-            f"Colours are full at {number(scale.limit, False)}; the strongest value is {number(scale.peak, False)}."
-        )
-    if view.photo is not None and view.values.shape != view.photo.shape[:2]:
-        notes.append(f"Computed at {view.values.shape[1]} \u00d7 {view.values.shape[0]} and enlarged to the photo.")
-    return " ".join(notes)
+def _note(scale: Scale, values: Array, view: Map, sign: str = "all", kind: str = "overlay") -> str:
+    """What a reader must know about the picture, and whether it is coarser than it looks."""
+    from enodo.show.axes import told
+
+    notes = [
+        "" if kind == "map" else view.note,
+        "" if kind == "original" else told(scale, values, sign, kind not in NEED_PHOTO),
+    ]
+    enlarged = kind not in ("original", "map") and view.photo is not None
+    if enlarged and scale.peak > 0 and view.values.shape != view.photo.shape[:2]:  # type: ignore[union-attr]
+        notes.append(f"Computed at {size_text(view.values.shape)} and enlarged to the photo.")
+    return " ".join(filter(None, notes))

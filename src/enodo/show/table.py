@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from enodo.show.markup import Markup, el, join
-from enodo.show.scale import AGAINST, FOR, Scale, number, scale_of
+from enodo.show.scale import AGAINST, FOR, Limits, Scale, limit_for, number, scale_of
 from enodo.show.view import Bars
 
 if TYPE_CHECKING:
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 SHOWN = 12  # bars before the rest is summed up in one line
 
 
-def fragment(view: Bars, unit: str, signed: bool = True, shown: int = SHOWN) -> Markup:
+def fragment(
+    view: Bars, unit: str, signed: bool = True, limits: Limits | None = None, shown: int = SHOWN
+) -> Markup:
     """The strongest bars as an HTML table, and the others in a part that opens."""
-    scale = scale_of(view.values, 0.0, signed)
+    scale = scale_of(view.values, 0.0, signed, limit_for(view.values, limits))
     order = np.argsort(-np.abs(view.values), kind="stable")
     first, rest = order[:shown], order[shown:]
     values = el("th", "value", scope="col", class_="num") if any(view.cells) else None
@@ -78,29 +80,43 @@ def ends(scale: Scale, unit: str) -> Markup:
 
 
 def draw(
-    view: Bars, ax: Axes | None = None, *, signed: bool = True, title: str = "", shown: int = SHOWN, **options: Any
+    view: Bars,
+    ax: Axes | None = None,
+    *,
+    signed: bool = True,
+    title: str = "",
+    shown: int = SHOWN,
+    limit: float | None = None,
+    unit: str = "attribution",
 ) -> Figure:
-    """Draw the strongest `shown` bars with matplotlib and return the Figure."""
-    from enodo.show.axes import new_axes
+    """Draw the strongest `shown` bars with matplotlib, on an axis that ends at `limit`; return the Figure."""
+    from enodo.show.axes import both_ways, new_axes, titled, told, under
 
-    order = np.argsort(-np.abs(view.values), kind="stable")[:shown][::-1]
-    ax = ax if ax is not None else new_axes((6.4, 0.9 + 0.28 * len(order)))
-    values = view.values[order]
+    order = np.argsort(-np.abs(np.nan_to_num(view.values)), kind="stable")[:shown][::-1]
+    ax = ax if ax is not None else new_axes(size_of(view, shown))
+    scale = scale_of(view.values, 0.0, signed, limit)
+    end = scale.limit or 1.0
+    values = np.clip(np.nan_to_num(view.values[order]), -end, end)
     colours = [np.array(FOR if v >= 0 else AGAINST) / 255 for v in values]
     ax.barh(range(len(order)), values, color=colours)
     names = [f"{view.names[i]} = {view.cells[i]}" if view.cells[i] else view.names[i] for i in order]
     ax.set_yticks(range(len(order)), names, parse_math=False)
     ax.axvline(0, color="0.4", linewidth=0.8)
-    reach = (float(np.abs(values).max(initial=0.0)) or 1.0) * 1.25
-    ax.set_xlim(-reach if signed else 0, reach)
-    for y, value in enumerate(values):
-        ax.annotate(number(float(value)), (value, y), (4 if value >= 0 else -4, 0), textcoords="offset points",
+    ax.set_xlim(-end * 1.25 if signed else 0, end * 1.25)
+    for y, (i, value) in enumerate(zip(order, values, strict=True)):
+        told_value = number(float(view.values[i]), signed)
+        ax.annotate(told_value, (value, y), (4 if value >= 0 else -4, 0), textcoords="offset points",
                     va="center", ha="left" if value >= 0 else "right", fontsize=8)  # fmt: skip
-    ax.set_xlabel("against  \u2190  attribution  \u2192  for" if signed else "attribution")
+    ax.set_xlabel(both_ways(unit) if signed else unit, parse_math=False)
     left = len(view.names) - len(order)
-    if left > 0:
-        ax.text(1, 0.01, f"and {left} weaker ones", transform=ax.transAxes, ha="right", va="bottom", fontsize=8)
+    notes = [told(scale, view.values, coloured=False), f"And {left:,} weaker ones." if left > 0 else ""]
+    under(ax, " ".join(filter(None, notes)), drop=32)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    if title:
-        ax.set_title(title)
-    return ax.figure  # type: ignore[return-value]
+    titled(ax, title)
+    figure: Any = ax.figure
+    return figure
+
+
+def size_of(view: Bars, shown: int = SHOWN) -> tuple[float, float]:
+    """Inches of a drawing."""
+    return 6.4, 1.1 + 0.28 * min(shown, len(view.names))

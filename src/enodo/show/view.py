@@ -10,7 +10,7 @@ import numpy as np
 from enodo.core import tree as trees
 from enodo.core.errors import refuse
 from enodo.show.sample import Sample
-from enodo.show.tokens import Words, reading_of, words_in, words_of
+from enodo.show.tokens import Words, facts_of, reading_of, words_in, words_of
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
@@ -20,10 +20,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Map:
-    """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None."""
+    """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None.
+
+    `note` is what a reader must know about the photo: that its values were stretched to be seen.
+    """
 
     values: Array
     photo: Array | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
     values = row_of(attribution, row)
     reading = sample.reading if sample else reading_of(attribution, row)
     if reading is not None and values.ndim in (1, 2) and len(values) >= len(reading.tokens):
-        return words_in(reading, values.reshape(len(values), -1).sum(1)[: len(reading.tokens)].tolist())
+        known = values.reshape(len(values), -1).sum(1)[: len(reading.tokens)].tolist()
+        return words_in(reading, known, facts_of(attribution, row))
     tokens = list(sample.tokens) if sample else labels(attribution.tokens, row)
     names = list(sample.names) if sample else labels(attribution.feature_names, None)
     if tokens and values.ndim in (1, 2) and len(values) == len(tokens):
@@ -76,7 +81,9 @@ def one_target(attribution: Attribution, index: int) -> Attribution:
         return trees.map_tree(lambda leaf: leaf[index] if hasattr(leaf, "ndim") and leaf.ndim else leaf, tree)
 
     parts = ("values", "scores", "baseline_scores", "delta", "stderr", "error")
-    return replace(attribution, **{name: pick(getattr(attribution, name)) for name in parts})
+    target = attribution.target
+    target = index % count if target == "all" else target[index] if isinstance(target, list) else target
+    return replace(attribution, target=target, **{name: pick(getattr(attribution, name)) for name in parts})
 
 
 def row_of(attribution: Attribution, row: int) -> Array:

@@ -56,7 +56,7 @@ def balance(attribution: Attribution, answer: str, baseline: str, unit: str = ""
         return "This method does not promise that its parts add up to the score: read which stand out, not their sum."
     difference = score - start
     share = abs(gap) / abs(difference) if difference else float("inf") if gap else 0.0
-    missing = "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
+    missing = share_of(gap, difference)
     told = (
         f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline}: "
         f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}; "
@@ -66,6 +66,14 @@ def balance(attribution: Attribution, answer: str, baseline: str, unit: str = ""
         more = "draw more samples" if "samples" in attribution.options else "take more steps"
         told += f" That is a large gap: {more} before you rely on details."
     return told
+
+
+def share_of(gap: float, difference: float) -> str:
+    """A completeness gap as a share of the difference of scores that it is missing from."""
+    if not difference:
+        return "all of it" if gap else "nothing"
+    share = abs(gap) / abs(difference)
+    return "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
 
 
 def settled(attribution: Attribution, row: int = 0) -> str | None:

@@ -39,6 +39,7 @@ from enodo.captum.attr._models.base import (
     configure_interpretable_embedding_layer,
     remove_interpretable_embedding_layer,
 )
+from enodo.captum.attr._utils import visualization
 from enodo.captum.attr._utils.attribution import (
     Attribution,
     GradientAttribution,
@@ -107,4 +108,5 @@ __all__ = [
     "Var",
     "configure_interpretable_embedding_layer",
     "remove_interpretable_embedding_layer",
+    "visualization",
 ]

@@ -29,6 +29,11 @@ class Found:
         return {name: t for name, t in known.items() if t is not None} | self.details
 
 
+def exactly(values: Tensor, tol: float | None) -> Found:
+    """Values without sampling error, of a method that samples where it must."""
+    return Found(values, values.new_zeros(values.shape), None if tol is None else values.new_zeros(values.shape[:2]))
+
+
 Solve = Callable[[Question, Game], Found]
 
 

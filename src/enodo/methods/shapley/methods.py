@@ -11,7 +11,7 @@ from enodo.core.registry import method
 from enodo.core.values import Values
 
 from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
-from .found import Found, answer
+from .found import Found, answer, exactly
 from .pairs import Pairs, Plan, even_law, kernel_law
 from .permutations import Orders
 from .sampling import sample
@@ -68,7 +68,7 @@ def kernel_shap(
     def solve(q: Question, game: Game) -> Found:
         n = game.n
         if fits(n, max_evaluations):
-            return _exact(game, shapley_weights(n))
+            return exactly(summed(game, shapley_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
         plan = Plan.of(kernel_law(n), n, most if tol is None else min(most, first), 1)
@@ -108,7 +108,7 @@ def shapley_sampling(
         pair = 2 * max(game.n - 1, 1)
         most = max_evaluations if permutations is None else -(-permutations // 2) * pair
         if fits(game.n, most):
-            return _exact(game, shapley_weights(game.n))
+            return exactly(summed(game, shapley_weights(game.n)), tol)
         return sample(q, features, Orders(game), units(game.n, most), tol, max(2, FIRST // pair))
 
     return answer(q, features, solve, complete=True)
@@ -135,7 +135,7 @@ def banzhaf(
     def solve(q: Question, game: Game) -> Found:
         n = game.n
         if fits(n, max_evaluations):
-            return _exact(game, banzhaf_weights(n))
+            return exactly(summed(game, banzhaf_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
         plan = Plan.of(even_law(n), n, most if tol is None else min(most, first), 0)
@@ -152,9 +152,3 @@ def units(n: int, max_evaluations: int) -> int:
         given, wanted = f"{max_evaluations} for {n} features", f"at least {pair}, for one pair of orders"
         refuse("max_evaluations", given, wanted, remedy)
     return max_evaluations // pair
-
-
-def _exact(game: Game, weights: Any) -> Found:
-    """Values without sampling error."""
-    values = summed(game, weights)
-    return Found(values, values.new_zeros(values.shape))

@@ -124,7 +124,7 @@ class Pairs:
         gap, n = lifted(self.game.full, 0) - lifted(self.game.empty, 0), self.game.n
         mean = (gap / n)[..., None] if self.fixed else gap.new_zeros(1, 1, 1)
         free = n - self.fixed
-        if self.count + len(self.plan.whole) < n:
+        if self.count and self.count + len(self.plan.whole) < n:
             part, rank = self._interpolated(gap)
             # that many of the directions were looked along, and what lies along the others is not known
             unknown = ((free + 1 - rank) / rank.clamp(min=1) / n).sqrt()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from enodo.core.game import Game
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
 from .every import check_evaluations, lifted
-from .found import Found, answer
+from .found import Found, answer, exactly
 from .hierarchy import Bargain, Node
 from .methods import EVALUATIONS, FIRST, units
 from .permutations import Orders
@@ -55,6 +53,6 @@ def owen(
         values = like.new_zeros(*like.shape, game.n)
         for bargain in bargains:
             values[..., [f for _, f in bargain.features]] = bargain.values(game)
-        return Found(values, torch.zeros_like(values))
+        return exactly(values, tol)
 
     return answer(q, features, solve, complete=True)

@@ -1,0 +1,159 @@
+"""Batch norms merged into the layers with weights before or after them, without touching the model.
+
+The layer that a norm of fixed statistics and its neighbour make together reads the x of the first of the two: the
+relevance of what comes out goes there at once. Other uses of the value between them keep the rules of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from enodo.core.operations import Bound
+from enodo.core.tables import Op, Pull, Rule, closed
+
+from .composites import operation
+from .layer import CONVOLUTIONS, DENSE, Layer, Shares, Weighted, aimed, layer_of, roles
+
+_MADE, _NORMED = "_made_by_layer", "_made_by_norm"
+
+
+@dataclass
+class Norm:
+    """A batch norm of x with fixed statistics."""
+
+    x: Tensor
+    mean: Tensor
+    var: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+    training: bool = False
+
+    @staticmethod
+    def of(*args: Any, **kwargs: Any) -> Norm:
+        """The norm that a call does, of F.batch_norm or of torch.batch_norm (which has nine arguments)."""
+        if len(args) + len(kwargs) == 9:
+            input, weight, bias, mean, var, training, _, eps, _ = (*args, *kwargs.values())
+            return Norm(input, mean, var, weight, bias, eps, training)
+        return _norm(*args, **kwargs)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """As F.batch_norm has them."""
+        return self.x, self.mean, self.var, self.weight, self.bias, self.training, 0.1, self.eps
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """What channels are multiplied by, and what is added: (C,), (C,)."""
+        scale = torch.rsqrt(self.var.detach() + self.eps)
+        scale = scale if self.weight is None else scale * self.weight.detach()
+        shift = -self.mean.detach() * scale
+        return scale, shift if self.bias is None else shift + self.bias.detach()
+
+
+def _norm(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Norm:
+    return Norm(input, running_mean, running_var, weight, bias, eps, training)
+
+
+@dataclass
+class Made:
+    """What a tensor was made of: a layer with weights of x. `layer` is None in a pass that only writes down."""
+
+    name: str
+    call: Bound  # of the operation with weights
+    x: Tensor
+    layer: Callable[[], Layer] | None
+    shares: Shares
+    versions: tuple[int, int]  # of x and of what was made; code in place would have changed them
+
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """See `shape_of`."""
+        return shape_of(self.name, self.call)
+
+
+def shape_of(name: str, call: Bound) -> tuple[int, bool]:
+    """The groups of an operation with weights, and whether it is a transposed convolution."""
+    return (1, False) if name in DENSE else (call.get(6, "groups", 1), "transpose" in name)
+
+
+def fits(name: str, call: Bound, t: Tensor) -> bool:
+    """Whether the channels of t, (B, C, ...), are those of an operation with weights."""
+    if name in CONVOLUTIONS:
+        return t.ndim == call.operands[roles(name, call)[1]].ndim
+    return name in DENSE and t.ndim == 2
+
+
+def remember(t: Tensor, made: Made) -> None:
+    """Write down what t was made of."""
+    setattr(t, _MADE, made)
+
+
+def made_by(t: Any) -> Made | None:
+    """What a batch norm of t could be merged into."""
+    made: Made | None = getattr(t, _MADE, None)
+    if made is None or (made.x._version, t._version) != made.versions or not fits(made.name, made.call, t):
+        return None
+    return made
+
+
+def remember_norm(t: Tensor, norm: Norm) -> None:
+    """Write down that t was made by a batch norm."""
+    setattr(t, _NORMED, (norm, norm.x._version, t._version))
+
+
+def norm_of(t: Any) -> Norm | None:
+    """The batch norm that made t."""
+    norm, *versions = getattr(t, _NORMED, (None, 0, 0))
+    return norm if norm is not None and [norm.x._version, t._version] == versions else None
+
+
+@operation
+def layer_and_norm(x: Tensor, y: Tensor, norm: Norm, made: Made) -> Tensor:
+    """The batch norm of what a layer made of x, y."""
+    return norm(y)
+
+
+@operation
+def norm_and_layer(x: Tensor, u: Tensor, norm: Norm, name: str, call: Bound, rule: Weighted) -> Tensor:
+    """What a layer makes of the batch norm of x, u."""
+    y: Tensor = call(u, *call.operands[1:])
+    return y
+
+
+def rule_with_norm_after(defer: Callable[[Callable[[], Pull]], Pull]) -> Rule:
+    """The rule of a layer, for that layer and the norm after it."""
+
+    @closed
+    def rule(op: Op) -> Pull:
+        *_, norm, made = op.call.args
+        layer = made.layer().normed(norm.factors, op.y, made.shape)
+        return defer(lambda: aimed(made.shares(layer), 0, 2))
+
+    return rule
+
+
+def layer_with_norm_before(op: Op) -> Layer:
+    """The layer that `norm_and_layer` is."""
+    _, _, norm, name, call, _ = op.call.args
+    x, u = op.xs
+    inner = Op(name, call, [u, *call.operands[1:]], op.y, [True] + [False] * (len(call.operands) - 1))
+    return layer_of(inner).after_norm(x, norm.factors, shape_of(name, call))

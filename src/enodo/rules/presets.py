@@ -1,0 +1,187 @@
+"""Composites of relevance propagation: which rule for which layer, by name; and the table that follows from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from enodo.core.errors import nearest, refuse
+from enodo.core.operations import is_live, spelling
+from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, own
+
+from . import composites, elementwise, lrp
+from .layer import CONVOLUTIONS, WEIGHTED, Weighted
+from .linear import LINEAR, MOVES
+from .propagation import Propagation
+from .recurrent import RECURRENT
+
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+_CHOICES = "where masked_fill max min amax amin maximum minimum".split()
+_POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
+# y = x c for a c that does not depend on the size of x: what goes back is the gradient
+_HOMOGENEOUS = "relu leaky_relu prelu rrelu abs".split()
+_ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
+_BILINEAR = "einsum tensordot outer dot inner bilinear".split()
+# They say how much passes of what they are multiplied with.
+_GATES = frozenset(
+    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc rsqrt reciprocal".split()
+)
+_SUMMING_MOVES = frozenset("fold col2im index_add trapezoid".split())
+_EXACT = frozenset((*MOVES, *_CHOICES, *_POOLS)) - _SUMMING_MOVES  # their results are values that they were given
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Rules for dense layers, convolutions, and (`first`) layers that no other with weights stands before.
+
+    None is LRP-0, which needs no rule. `product` is for products of values on the path, such as those of attention.
+    """
+
+    dense: Weighted | None = None
+    convolution: Weighted | None = None
+    first: Weighted | None = None
+    product: Rule = lrp.shared
+    softmax: Rule = own  # AttnLRP, proposition 3.1
+
+    def following(self, by_name: Mapping[str, Weighted], by_module: Mapping[nn.Module, Weighted]) -> Propagation:
+        """What follows one pass, with a user's rules."""
+        rules = {name: self.convolution if name in CONVOLUTIONS else self.dense for name in WEIGHTED}
+        return Propagation(rules, self.product, self.first, by_name, by_module)
+
+    def table(self, follow: Propagation | None = None) -> Table:
+        """The table of one pass."""
+        follow = self.following({}, {}) if follow is None else follow
+        entries: dict[str, Treatment] = {
+            **LINEAR,
+            **composites.COMPOSITES,
+            **RECURRENT,
+            **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
+            **dict.fromkeys(("log_softmax", "logsumexp"), own),
+            **dict.fromkeys(_ELEMENTWISE, lrp.identity),
+            **dict.fromkeys(_HOMOGENEOUS, PLAIN),
+            **dict.fromkeys(_BILINEAR, _if_several(self.product)),
+            "mul": _mul(self.product),
+            "div": Depends(_div),
+            "standardise": lrp.standardised,
+            "length": lrp.shared,
+            "softmax": self.softmax,
+        }
+        return Table(follow.treatments(entries, _EXACT), trail=follow)
+
+
+def _if_several(rule: Treatment) -> Depends:
+    def choose(*args: Any, **kwargs: Any) -> Treatment:
+        return rule if sum(map(is_live, [*args, *kwargs.values()])) > 1 or any(map(_several, args)) else PLAIN
+
+    return Depends(choose)
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and sum(map(is_live, value)) > 1
+
+
+def _div(input: Any, other: Any, **_: Any) -> Treatment:
+    return lrp.divided if is_live(other) else PLAIN
+
+
+def _is_gate(t: Any) -> bool:
+    return getattr(getattr(t, "grad_fn", None), "operation", None) in _GATES
+
+
+def _mul(product: Rule) -> Depends:
+    def choose(input: Any, other: Any) -> Treatment:
+        if not (is_live(input) and is_live(other)):
+            return PLAIN
+        gates = _is_gate(input), _is_gate(other)
+        return product if gates[0] == gates[1] else _taken_by(int(gates[0]))
+
+    return Depends(choose)
+
+
+def _taken_by(other: int) -> Rule:
+    """All to one factor: the other one is a gate, whose value says how much passes (Arras et al. 2017)."""
+
+    def rule(op: Op) -> Pull:
+        return lambda gy: [g if i == other else None for i, g in enumerate(op.vjp(gy))]
+
+    return rule
+
+
+def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = None, bias: bool = True) -> Composite:
+    """A composite by name; see `docs/rules.md` for what each is for."""
+
+    def boxed() -> Weighted:
+        if box is None or len(box) != 2:
+            given = f"{box!r} with the composite {name!r}"
+            refuse("box", given, "box=(low, high), the lowest and highest values that the first layer can be given")
+        return lrp.box(box[0], box[1], eps)
+
+    dense, sharp = lrp.epsilon(eps, bias), lrp.gamma(amount, eps, bias)
+    plus, split = lrp.z_plus(eps, bias), lrp.alpha_beta(2.0, 1.0, eps, bias)
+    makers: Mapping[str, Callable[[], Composite]] = {
+        "zero": Composite,
+        "epsilon": lambda: Composite(dense, dense),
+        "gamma": lambda: Composite(sharp, sharp),
+        "epsilon_gamma": lambda: Composite(dense, sharp),
+        "epsilon_gamma_box": lambda: Composite(dense, sharp, boxed()),
+        "epsilon_plus": lambda: Composite(dense, plus),
+        "epsilon_plus_flat": lambda: Composite(dense, plus, lrp.flat(eps)),
+        "epsilon_alpha2_beta1": lambda: Composite(dense, split),
+        "epsilon_alpha2_beta1_flat": lambda: Composite(dense, split, lrp.flat(eps)),
+        "alpha1_beta0": lambda: Composite(plus, plus),
+        "deep_taylor": lambda: Composite(plus, plus, lrp.w_square(eps) if box is None else boxed()),
+        "excitation_backprop": lambda: Composite(*[lrp.z_plus(eps, bias=False)] * 2),
+        "cp": lambda: Composite(dense, dense, product=lrp.gated, softmax=lrp.constant),
+    }
+    if name not in makers:
+        refuse("composite", repr(name), "the name of a composite", nearest(str(name), makers))
+    return makers[name]()
+
+
+def composed(
+    given: Any, rules: Mapping[Any, Any], model: Any, eps: float, amount: float, box: Any, bias: bool
+) -> tuple[Table, Propagation]:
+    """The table of a composite, by name or as it is, with the user's rules; and what follows its pass.
+
+    Keys of the rules are operations, modules, types of modules, and names of modules: also patterns of them, as
+    "layer4.*", and names of containers, for all that is in them. The name of an operation is taken as such.
+    """
+    made = given if isinstance(given, Composite) else composite(given, eps, amount, box, bias)
+    known = made.table().entries
+    by_name: dict[str, Weighted] = {}
+    by_module: dict[nn.Module, Weighted] = {}
+    others: dict[Any, Any] = {}
+    for key, rule in rules.items():
+        modules = None if key in known else _modules(key, model)
+        if modules is None:
+            name = key if isinstance(key, str) else spelling(key).name
+            placed = isinstance(rule, Weighted) and name in WEIGHTED
+            (by_name if placed else others)[name] = rule
+            continue
+        if isinstance(rule, Weighted):
+            by_module.update(dict.fromkeys(modules, rule))
+        if not isinstance(rule, Weighted) or (key in modules and rule.otherwise and not isinstance(key, _LAYERS)):
+            others.update(dict.fromkeys(modules, rule))
+    follow = made.following(by_name, by_module)
+    return made.table(follow) | others, follow
+
+
+def _modules(key: Any, model: Any) -> list[nn.Module] | None:
+    """The modules that a key stands for; None if it stands for an operation."""
+    if isinstance(key, nn.Module):
+        return [key]
+    if not isinstance(model, nn.Module) or not isinstance(key, (str, type)):
+        return None
+    if isinstance(key, type):
+        return [m for m in model.modules() if isinstance(m, key)]
+    found = [
+        m for name, m in model.named_modules() if name == key or fnmatchcase(name, key) or name.startswith(f"{key}.")
+    ]
+    if not found and any(c in key for c in "*?[."):
+        names = [name for name, _ in model.named_modules()]
+        refuse("rules", f"{key!r}, which is the name of no module", "a module of the model", nearest(key, names))
+    return found or None

@@ -1,0 +1,189 @@
+"""`Propagation`: follows one pass of relevance propagation.
+
+It chooses the rule of each layer with weights by where the layer stands, has batch norms merged into layers, and knows
+to which values relevance is carried outright.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from enodo.core.operations import Bound, is_live, running_module, tensors_in
+from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Treatment, own
+
+from . import merging
+from .carry import carried, carrying
+from .composites import COMPOSITES
+from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, layer_of, roles
+
+_BELOW = "_below_weights"
+
+
+class Deferred:
+    """A rule's answer, worked out when it is first wanted: where a batch norm follows, it never is."""
+
+    def __init__(self, make: Callable[[], Pull]) -> None:
+        self.make: Callable[[], Pull] | None = make
+
+    def settle(self) -> Pull:
+        """The answer."""
+        if self.make is not None:
+            self.pull, self.make = self.make(), None
+        return self.pull
+
+    def __call__(self, gy: Tensor) -> Any:
+        return self.settle()(gy)
+
+
+@dataclass
+class Propagation:
+    """The rules of layers with weights in a pass; None is LRP-0.
+
+    A rule set on a module counts before one for an operation, that before `first` (for layers that no other stands
+    before), and that before `rules`, which has a default for each operation.
+    """
+
+    rules: Mapping[str, Weighted | None]
+    product: Treatment  # for products of what is on the path
+    first: Weighted | None = None
+    by_name: Mapping[str, Weighted] = field(default_factory=dict)
+    by_module: Mapping[nn.Module, Weighted] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        placed = [*self.rules.values(), *self.by_name.values(), *self.by_module.values()]
+        self.everywhere = any(rule is not None and rule.outright for rule in placed)
+        self._deferred: weakref.WeakSet[Deferred] = weakref.WeakSet()
+
+    # ---------------------------------------------------------------- what a pass tells
+    def before_write(self) -> None:
+        """Have all rules read the values as they are now."""
+        for one in list(self._deferred):
+            one.settle()
+        self._deferred.clear()
+
+    def made(self, call: Bound, rule: Rule, out: Any) -> None:
+        """Remember which layer made a value, for a batch norm that may follow."""
+        if isinstance(rule, _Placed):
+            op, rule.op = rule.op, None
+            layer = None if op is None else functools.partial(rule.layer, op)
+            versions = rule.x._version, out._version
+            merging.remember(out, merging.Made(rule.name, rule.call, rule.x, layer, rule.shares, versions))
+
+    def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
+        """Remember what a batch norm made, and what has a layer with weights before it."""
+        if name == "batch_norm" and isinstance(out, Tensor) and out.requires_grad:
+            norm = merging.Norm.of(*args, **kwargs)
+            if norm.mean is not None and merging.made_by(norm.x) is None:
+                merging.remember_norm(out, norm)
+        if self.first is None or not (name in WEIGHTED or any(map(self._below, _tensors(args, kwargs)))):
+            return
+        for t in _tensors((out, args[0]) if name in ("setitem", "copy") else (out,), {}):
+            setattr(t, _BELOW, self)
+
+    def _below(self, t: Tensor) -> bool:
+        return getattr(t, _BELOW, None) is self
+
+    def carried_to(self, t: Tensor) -> bool:
+        """Whether relevance is carried to a value outright."""
+        return self.everywhere or (self.first is not None and self.first.outright and not self._below(t))
+
+    # ---------------------------------------------------------------- how operations are treated
+    def treatments(self, entries: Mapping[str, Treatment], moves: frozenset[str]) -> dict[str, Treatment]:
+        """A table's entries, and those of layers and norms; `moves` leave values as they are."""
+        found = {**entries, "batch_norm": Depends(self._norm), **{name: self._layer(name) for name in WEIGHTED}}
+        if self.everywhere or (self.first is not None and self.first.outright):
+            found = {name: t if name in moves or name in WEIGHTED else self._carry(t) for name, t in found.items()}
+        found["layer_and_norm"] = merging.rule_with_norm_after(self.defer)
+        found["norm_and_layer"] = Depends(self._with_norm_before)
+        return found
+
+    def _layer(self, name: str) -> Depends:
+        def choose(*args: Any, **kwargs: Any) -> Treatment:
+            live = [t for t in _tensors(args, kwargs) if is_live(t)]
+            if len(live) > 1:
+                return self.product
+            x = live[0]
+            rule = self._rule(name, x)
+            if rule is None:
+                return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
+            call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
+            norm = merging.norm_of(x)
+            if norm is not None and merging.fits(name, call, x):
+                return Decompose(lambda *_, **__: merging.norm_and_layer(norm.x, x, norm, name, call, rule))
+            return _Placed(self, name, call, x, rule, layer_of)
+
+        return Depends(choose)
+
+    def _rule(self, name: str, x: Tensor) -> Weighted | None:
+        module = running_module() if self.by_module else None
+        if module is not None and module in self.by_module:
+            return self.by_module[module]
+        if name in self.by_name:
+            return self.by_name[name]
+        return self.first if self.first is not None and not self._below(x) else self.rules[name]
+
+    def _norm(self, *args: Any, **kwargs: Any) -> Treatment:
+        norm = merging.Norm.of(*args, **kwargs)
+        usual: Treatment = COMPOSITES["batch_norm"].choose(*norm.arguments)  # type: ignore[union-attr]
+        made = merging.made_by(norm.x)
+        if made is None or not isinstance(usual, Plain):
+            return usual
+        # where rules are at work, nothing goes back from here to the layer itself
+        y = norm.x if made.layer is None else norm.x.detach()
+        return Decompose(lambda *_, **__: merging.layer_and_norm(made.x, y, norm, made))
+
+    def _with_norm_before(self, x: Tensor, u: Tensor, norm: Any, name: str, call: Bound, rule: Weighted) -> Treatment:
+        return _Placed(self, name, call, x, rule, merging.layer_with_norm_before)
+
+    def _carry(self, treatment: Treatment) -> Depends:
+        """A treatment with which relevance is carried on."""
+
+        def choose(*args: Any, **kwargs: Any) -> Treatment:
+            found = treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
+            floats = [t for _, t in tensors_in(args, kwargs) if t.is_floating_point() or t.is_complex()]
+            to = [self.carried_to(t) for t in floats]
+            if isinstance(found, (Refuse, Decompose)) or not any(to):
+                return found
+            below = any(map(self._below, floats))
+            rule = own if isinstance(found, Plain) else found
+            return carried(rule, to, onward=self.everywhere or not below, first=self.first is not None and not below)
+
+        return Depends(choose)
+
+    def defer(self, make: Callable[[], Pull]) -> Pull:
+        """An answer that waits; but not where derivatives of it are wanted."""
+        if torch.is_grad_enabled():
+            return make()
+        one = Deferred(make)
+        self._deferred.add(one)
+        return one
+
+
+class _Placed:
+    """The rule of one call of a layer with weights."""
+
+    def __init__(
+        self, at: Propagation, name: str, call: Bound, x: Tensor, rule: Weighted, layer: Callable[[Op], Layer]
+    ) -> None:
+        self.at, self.name, self.call, self.x, self.layer = at, name, call, x, layer
+        arrives = at.carried_to(x)
+        plain = not (arrives or rule.outright)
+        self.shares: Shares = rule.shares if plain else carrying(rule, arrives, onward=at.everywhere)
+        self.op: Op | None = None  # once it has been asked about
+
+    def __call__(self, op: Op) -> Pull:
+        self.op, i, count = op, 0 if self.layer is not layer_of else roles(op.name, op.call)[0], len(op.xs)
+        return self.at.defer(lambda: aimed(self.shares(self.layer(op)), i, count))
+
+
+def _tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    for _, t in tensors_in(args, kwargs):
+        yield t

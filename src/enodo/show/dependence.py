@@ -1,0 +1,74 @@
+"""Dependence: the value of one feature against what it contributed, row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from enodo.core.errors import refuse
+from enodo.show.many import LOW_HIGH, POINTS, low_high
+from enodo.show.rows import Table
+from enodo.show.scale import colour_map
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(
+    view: Table,
+    ax: Axes,
+    *,
+    feature: Any = None,
+    colour: Any = None,
+    signed: bool = True,
+    unit: str = "attribution",
+    title: str = "",
+) -> None:
+    """The value of one feature against its attribution, a point a row, coloured by another feature's value.
+
+    `feature` is the strongest one where none is given, `colour` that whose value goes best with what the value of
+    `feature` itself leaves unexplained. Spread at one value is interaction with other features.
+    """
+    from enodo.show.axes import both_ways, titled, under
+
+    if view.data is None:
+        refuse("data", "nothing", "the values of the features, (rows, features)", "Write plot(..., data=inputs).")
+    at = int(view.strongest(1)[0]) if feature is None else view.index(feature, "feature")
+    other = _partner(view, at) if colour is None else view.index(colour, "colour")
+    x, y = view.data[at], view.values[:, at]
+    places = x.numbers + (np.random.default_rng(0).uniform(-0.15, 0.15, len(y)) if x.words else 0)
+    rows = np.flatnonzero(np.isfinite(places) & np.isfinite(y))
+    left_out = len(y) - len(rows)
+    if len(rows) > 4 * POINTS:
+        rows = rows[np.argsort(y[rows], kind="stable")][np.linspace(0, len(rows) - 1, 4 * POINTS).round().astype(int)]
+    shades: Any = "0.2" if other is None else colour_map(LOW_HIGH)(np.nan_to_num(view.data[other].shades[rows]))
+    ax.scatter(places[rows], y[rows], c=shades, s=10, linewidths=0, rasterized=True)
+    ax.axhline(0, color="0.4", linewidth=0.8)
+    if x.words:
+        ax.set_xticks(range(len(x.words)), x.words, parse_math=False)
+    ax.set_xlabel(view.names[at], parse_math=False, fontsize=9)
+    ax.set_ylabel(both_ways(unit) if signed else unit, fontsize=8, parse_math=False)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    if other is not None:
+        low_high(ax, view.names[other], view.data[other].words)
+    titled(ax, title)
+    under(ax, f"{left_out:,} rows without finite numbers are left out." if left_out else "", drop=34)
+
+
+def _partner(view: Table, at: int, bins: int = 10) -> int | None:
+    """The feature most correlated with what is left of the attribution once its mean at like values is taken off."""
+    if view.data is None or len(view.names) < 2:
+        return None
+    x, y = view.data[at].numbers, np.where(np.isfinite(view.values[:, at]), view.values[:, at], 0)
+    groups = np.searchsorted(np.quantile(np.nan_to_num(x), np.linspace(0, 1, bins + 1)[1:-1]), np.nan_to_num(x))
+    left = y - (np.bincount(groups, y, bins) / np.maximum(np.bincount(groups, minlength=bins), 1))[groups]
+    others = [j for j in range(len(view.names)) if j != at]
+
+    def alike(j: int) -> float:
+        z = np.nan_to_num(view.data[j].numbers)  # type: ignore[index]
+        spread = z.std() * left.std()
+        return abs(float(((z - z.mean()) * left).mean() / spread)) if spread > 0 else 0.0
+
+    return max(others, key=alike)

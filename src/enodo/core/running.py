@@ -91,11 +91,11 @@ class Call:
         kwargs = trees.map_tree(batched, self.kwargs) if self.kwargs else self.kwargs
         return Call(self.model, inputs, args, kwargs, rows, self.state)
 
-    def tile(self, k: int, put: Where) -> Call:
+    def tile(self, k: int, put: Where | None = None) -> Call:
         """The call with its rows repeated k times, point by point: (k * B, ...); the pass sets what is at `put`."""
         if k == 1:
             return self
-        if put.at_inputs and not put.ids and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
+        if put is not None and put.at_inputs and not put.ids and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
             return replace(self, rows=k * self.rows)  # all that has rows is set
         return self.each(lambda t: stack(t, k), k * self.rows)
 

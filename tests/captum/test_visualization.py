@@ -88,8 +88,8 @@ def test_tensors_grey_rgba_negative_and_channels_first_are_images_too() -> None:
 
 def test_multiple_is_side_by_side() -> None:
     given = (VALUES, PHOTO, ["original_image", "heat_map"], ["all", "positive"], ["a", "b"])
-    results = [lib.visualize_image_attr_multiple(*given, use_pyplot=False, show_colorbar=True) for lib in (ours, theirs)]
-    for figure, axes in results:
+    for library in (ours, theirs):
+        figure, axes = library.visualize_image_attr_multiple(*given, use_pyplot=False, show_colorbar=True)
         assert isinstance(axes, list)
         assert [ax.get_title() for ax in axes] == ["a", "b"]
         assert len(figure.axes) == 4
@@ -208,7 +208,8 @@ def test_a_table_of_texts_is_escaped_and_needs_no_ipython(monkeypatch: pytest.Mo
     assert "1.23" in found.words
     assert "Legend:" in found.words
     assert "Legend:" not in Tags(ours.visualize_text([record], legend=False).data).words
-    for text in (ours.format_classname(EVIL), ours.format_tooltip(EVIL, EVIL), ours.format_word_importances([EVIL], [1])):
+    cells = (ours.format_classname(EVIL), ours.format_tooltip(EVIL, EVIL), ours.format_word_importances([EVIL], [1]))
+    for text in cells:
         assert "img" not in Tags(text).tags
 
 

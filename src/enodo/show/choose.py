@@ -159,16 +159,22 @@ def _with_cells(view: Bars, given: Given, row: int) -> Bars:
     return replace(view, cells=told)
 
 
-def table_for(attribution: Attribution, rows: list[int] | None, given: Given) -> Table:
-    """All rows, or those named, with a name for each feature."""
+def table_for(attribution: Attribution, row: int, rows: list[int] | None, given: Given) -> Table:
+    """All rows, or those named, with a name for each feature; of a text in vectors, the tokens of `row` by units."""
     tensor = attribution.tensor
-    tensor = tensor if rows is None else tensor[rows]
+    inside = tensor.ndim == 3
+    tensor = tensor[row] if inside else tensor if rows is None else tensor[rows]
     values = tensor.detach().to("cpu").double().numpy()
     if values.ndim != 2 or 0 in values.shape:
-        refuse("attribution", f"shape {tuple(values.shape)}", "(rows, features), at least one of each")
+        expected = "(rows, features) or (rows, tokens, units), at least one of each"
+        refuse("attribution", f"shape {tuple(attribution.tensor.shape)}", expected)
     names = labels(attribution.feature_names, None)
     if len(names) != values.shape[1]:
-        names = [f"feature {i}" for i in range(values.shape[1])]
+        names = [f"{'unit' if inside else 'feature'} {i}" for i in range(values.shape[1])]
+    if inside:
+        tokens = labels(attribution.tokens, row)
+        named = tokens if len(tokens) == len(values) else [str(i) for i in range(len(values))]
+        return Table(values, names, rows=named)
     scores = attribution.scores
     found = None if scores is None or scores.ndim != 1 else scores.detach().to("cpu").double().numpy()
     found = found if found is None or rows is None else found[rows]

@@ -186,7 +186,7 @@ def _panels(
                 kind is None and len(rows) > 1 and one.tensor.ndim == 2 and one.tokens is None)  # fmt: skip
             words = [name, choose.class_of(attribution, t, rows[0])] if len(targets) > 1 or name else []
             if many_rows:
-                view: Any = choose.table_for(one, None if isinstance(row, int) else rows, given)
+                view: Any = choose.table_for(one, rows[0], None if isinstance(row, int) else rows, given)
                 found = [(rows[0], view, kind or "beeswarm")]
             else:
                 found = [(r, choose.view_for(one, r, kind, given), kind or "") for r in rows]

@@ -77,8 +77,11 @@ class Question(Asked):
         return x, x0, g
 
     def traced(self, rules: Rules) -> Values:
-        """The values at `wrt` in one pass at the inputs that `rules` watch."""
-        return replace(self, rules=rules)._at_inputs(grad=True)[0].values
+        """The values at `wrt` in one pass at the inputs that `rules` watch, whatever its score."""
+        sight, _ = replace(self, rules=rules)._at_inputs(grad=True)
+        self._check(sight)
+        self.memo.update(sight=sight, x=sight.values if self.create_graph else sight.values.map(torch.Tensor.detach))
+        return sight.values
 
     def activation(self) -> Values:
         """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""

@@ -2,6 +2,7 @@
 
 from .ablation import feature_ablation
 from .activation import activation
+from .attention import attention_rollout, gradient_rollout, raw_attention
 from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
@@ -19,6 +20,7 @@ from .smooth import smoothgrad, smoothgrad_sq, vargrad
 __all__ = [
     "ablation_cam",
     "activation",
+    "attention_rollout",
     "banzhaf",
     "conductance",
     "deconvolution",
@@ -32,6 +34,7 @@ __all__ = [
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
+    "gradient_rollout",
     "gradient_shap",
     "gradient_x_activation",
     "guided_backprop",
@@ -45,6 +48,7 @@ __all__ = [
     "lrp",
     "neuron_conductance",
     "owen",
+    "raw_attention",
     "score_cam",
     "shapley_sampling",
     "smoothgrad",

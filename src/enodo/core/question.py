@@ -34,6 +34,7 @@ from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
 from .rules import Rules
+from .running import Call
 from .streaming import Points
 from .tables import Table
 from .values import Values
@@ -102,7 +103,11 @@ class Question(Asked):
         Where what was predicted at the inputs is not known yet, the first point is the inputs.
         """
         visit = Visit(self.wrt, x.flatten(), False, self.create_graph, self.sight)
-        output = self._run(self.call.tile(k), [visit], grad=False)
+        return self.scored_in(self.call.tile(k), [visit], k)
+
+    def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
+        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""
+        output = self._run(call, visits, grad=False)
         if targets.unsettled(self.target) and "target" not in self.memo:
             self.memo["target"] = targets.settle(self.target, output, self.rows)
         scores = self.score_of(output, k)

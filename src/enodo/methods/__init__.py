@@ -1,6 +1,6 @@
 """The methods, each a function of a Question; importing this package registers them."""
 
-from .ablation import feature_ablation
+from .ablation import feature_ablation, k_out, occlusion
 from .activation import activation
 from .attention import attention_rollout, gradient_rollout, raw_attention
 from .backprop import deconvolution, guided_backprop
@@ -14,6 +14,7 @@ from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
+from .permutation import feature_permutation
 from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
 
@@ -30,6 +31,7 @@ __all__ = [
     "eigen_grad_cam",
     "exact_shapley",
     "feature_ablation",
+    "feature_permutation",
     "finer_cam",
     "grad_cam",
     "grad_cam_plus_plus",
@@ -43,10 +45,12 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "k_out",
     "kernel_shap",
     "layer_cam",
     "lrp",
     "neuron_conductance",
+    "occlusion",
     "owen",
     "raw_attention",
     "score_cam",

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from enodo.show.scale import Array, Scale, counted, number
 
-
 MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
 
 

@@ -99,7 +99,8 @@ def _of_row(data: Any, row: int, ndim: int) -> Any:
 def _map(values: Array, given: Given, row: int) -> Map:
     if values.ndim == 1:
         values = values[None]
-    values = values if values.ndim == 2 else values.sum(tuple(range(values.ndim - 2)))
+    values = values.reshape(-1, *values.shape[-2:])
+    values = values[0] if len(values) == 1 else values.sum(0)
     if given.data is None:
         return Map(values, given.sample.photo if given.sample else None)
     data = given.data

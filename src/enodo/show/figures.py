@@ -79,7 +79,7 @@ class Panel:
         given = dict(self.options)
         a = self.attribution
         if "signed" in known:
-            given.setdefault("signed", is_signed(a, self.values))
+            given.setdefault("signed", is_signed(a, self.values if isinstance(self.view, list) else self.view.values))
         if "unit" in known:
             given.setdefault("unit", unit_of(a))
         if "kind" in known:

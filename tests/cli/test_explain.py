@@ -138,7 +138,7 @@ def test_a_sentence_for_real(capsys, tmp_path) -> None:
     told = enodo_json(capsys, "explain", sentence, "--model", "minilm-sentiment", "--steps", "15", "--out", str(page))
     assert told["target"]["name"] == "positive"
     features = told["explanations"][0]["features"]
-    assert [f["name"] for f in features][:5] == ["[CLS]", "a", "<", "b", ">"]
+    assert [f["name"] for f in features][:5] == ["[CLS]", "A", "<", "b", ">"]
     assert max(features, key=lambda f: f["attribution"])["name"] == "wonderful"
     gap, first = told["explanations"][0]["gap"], told["explanations"][0]
     assert abs(gap) < 0.05 * abs(first["score"] - first["baseline_score"])

@@ -15,8 +15,9 @@ from .integrated_gradients import integrated_gradients
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
 from .permutation import feature_permutation
-from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_sampling
+from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_interactions, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
+from .surrogate import lime
 
 __all__ = [
     "ablation_cam",
@@ -48,12 +49,14 @@ __all__ = [
     "k_out",
     "kernel_shap",
     "layer_cam",
+    "lime",
     "lrp",
     "neuron_conductance",
     "occlusion",
     "owen",
     "raw_attention",
     "score_cam",
+    "shapley_interactions",
     "shapley_sampling",
     "smoothgrad",
     "smoothgrad_sq",

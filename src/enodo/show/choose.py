@@ -60,13 +60,11 @@ def view_for(attribution: Attribution, row: int, kind: str | None, given: Given)
         attribution = replace(attribution, tokens=None, feature_names=names if len(names) == values.size else None)
         values = values.ravel()
     view = view_of(replace(attribution, values=as_row(values, row)), given.sample, row)
-    if isinstance(view, Map) and (given.data is not None or given.sample is None):
-        return _map(values, given, row)
-    if isinstance(view, Bars) and given.data is not None:
-        return _with_cells(view, given, row)
     if kind == "text" and isinstance(view, (Map, Bars)):
         refuse("kind", "'text' without its tokens", "an attribution that knows its tokens", "Set its `tokens`.")
-    return view
+    if isinstance(view, Map) and (given.data is not None or given.sample is None):
+        return _map(values, given, row)
+    return _with_cells(view, given, row) if isinstance(view, Bars) and given.data is not None else view
 
 
 def as_row(values: Array, row: int) -> Any:
@@ -152,12 +150,17 @@ def _channels(values: Array, given: Given, row: int) -> Channels:
 
 def _with_cells(view: Bars, given: Given, row: int) -> Bars:
     """The bars with the features' values beside their names."""
-    cells = np.asarray(given.data if not hasattr(given.data, "detach") else array_of(given.data, "data"))
+    cells = _cells(given.data)
     cells = cells[row] if cells.ndim > 1 else cells
     if cells.shape != (len(view.names),):
         refuse("data", f"shape {tuple(np.shape(given.data))}", f"a value for each of {len(view.names):,} features")
     told = [number(float(c), False) if isinstance(c, (int, float, np.number)) else str(c) for c in cells]
     return replace(view, cells=told)
+
+
+def _cells(data: Any) -> Array:
+    """Values of features, numbers or words, from a tensor, an array, lists or a DataFrame."""
+    return array_of(data, "data") if hasattr(data, "detach") else np.asarray(data, dtype=object)
 
 
 def table_for(attribution: Attribution, row: int, rows: list[int] | None, given: Given) -> Table:
@@ -185,7 +188,7 @@ def table_for(attribution: Attribution, row: int, rows: list[int] | None, given:
 def _columns(data: Any, rows: list[int] | None, shape: tuple[int, ...]) -> Any:
     if data is None:
         return None
-    cells = array_of(data, "data") if hasattr(data, "detach") else np.asarray(data, dtype=object)
+    cells = _cells(data)
     if cells.ndim == 2 and rows is not None and len(cells) != shape[0]:
         cells = cells[rows]
     if cells.shape != shape:
@@ -196,6 +199,8 @@ def _columns(data: Any, rows: list[int] | None, shape: tuple[int, ...]) -> Any:
 def parts_of(attribution: Attribution) -> list[tuple[str, Attribution]]:
     """An answer of several tensors as one for each, with its name; those that are all zero are left out."""
     found = [(path, leaf) for path, leaf in trees.leaves(attribution.values) if hasattr(leaf, "detach")]
+    if any(leaf.is_meta for _, leaf in found):
+        refuse("attribution", "a tensor on the device 'meta', which holds no values", "values to draw")
     strong = [pair for pair in found if bool((pair[1] != 0).any())] or found[:1]
     if len(found) <= 1 or len(strong) <= 1:
         return [("", attribution)]

@@ -26,5 +26,5 @@ def shares(groups: Sequence[Sequence[Any]], real: Tensor) -> Tensor:
     out = torch.zeros(real.shape, dtype=torch.float64)
     for row, names in zip(out, groups, strict=True):
         sizes = Counter(names)
-        row[: len(names)] = torch.tensor([1 / sizes[name] for name in names])
+        row[: len(names)] = torch.tensor([1 / sizes[name] for name in names], dtype=out.dtype)
     return out

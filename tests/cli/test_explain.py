@@ -32,8 +32,9 @@ def dense(): return Dense()
 """
 
 
+TOP = "schema model input prediction target targets explanations evidence versions command"
 FIELDS = (
-    "method title options baseline wrt of score baseline_score gap error seed seconds rows batch_size notes shape "
+    "method title target options baseline wrt of score baseline_score gap error seed seconds rows batch_size notes shape "
     "features values"
 )
 
@@ -70,7 +71,9 @@ def test_json_holds_the_numbers_of_the_library(capsys) -> None:
     example = subject.read(None, 3)
     answer = enodo.explain(subject.model, example.inputs, target=0, steps=20)
     assert told["schema"] == "enodo.explanation/1"
-    assert set(told) == {"schema", "model", "input", "prediction", "target", "explanations", "versions", "command"}
+    assert set(told) == set(TOP.split())
+    assert told["targets"] == [told["target"]]
+    assert told["evidence"] == []
     assert told["target"] == {"index": 0, "name": "malignant"}
     assert told["input"] == {"title": "row 3 of breast-cancer", "kind": "table", "note": None, "truth": "malignant"}
     assert sum(a["probability"] for a in told["prediction"]) == pytest.approx(1)
@@ -135,7 +138,7 @@ def test_a_sentence_for_real(capsys, tmp_path) -> None:
     told = enodo_json(capsys, "explain", sentence, "--model", "minilm-sentiment", "--steps", "15", "--out", str(page))
     assert told["target"]["name"] == "positive"
     features = told["explanations"][0]["features"]
-    assert [f["name"] for f in features][:5] == ["[CLS]", "a", "<", "b", ">"]
+    assert [f["name"] for f in features][:5] == ["[CLS]", "A", "<", "b", ">"]
     assert max(features, key=lambda f: f["attribution"])["name"] == "wonderful"
     gap, first = told["explanations"][0]["gap"], told["explanations"][0]
     assert abs(gap) < 0.05 * abs(first["score"] - first["baseline_score"])

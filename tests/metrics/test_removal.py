@@ -137,6 +137,13 @@ def test_what_is_said_about_each_part_is_the_sum_over_it() -> None:
     assert torch.allclose(coarse, torch.full((3, 4), 4.0).double())
 
 
+def test_of_a_method_that_takes_parts_away_the_mean_over_each_part_counts() -> None:
+    a, mask = x * WEIGHTS, torch.tensor([[0, 0, 0, 0, 1, 2]])
+    found = enodo.explain(linear, x, "feature_ablation", features=mask)
+    (told,) = by_part(linear, x, found, groups=mask)
+    assert torch.allclose(told, torch.stack([a[:, :4].sum(1), a[:, 4], a[:, 5]], 1))
+
+
 def test_no_pass_is_larger_than_asked_and_rows_do_not_depend_on_their_mates() -> None:
     model, many = Counting().eval(), torch.rand(5, 6).double()
     (whole,) = curves(model, many, many)

@@ -54,7 +54,7 @@ def test_one_row_or_one_baseline() -> None:
     model = settled(nn.Sequential(*layers))
     for rows, size in ((1, 4), (4, 1), (1, 1), (2, 2)):
         found = need_pairs(model, normal(rows, 5), normal(size, 5, seed=1), target=1)
-        assert found.rows == rows + (size if size > 1 else rows)
+        assert found.rows == rows + size
 
 
 def test_the_delta_of_each_baseline() -> None:

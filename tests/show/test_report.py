@@ -13,7 +13,8 @@ import torch
 
 from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
-from enodo.show.html import Answer, Entry, Page, report
+from enodo.show.html import Answer, Entry
+from enodo.show.page import Page, report
 from enodo.show.markup import EMPTY, Markup, el, join
 from enodo.show.sample import Sample
 from enodo.show.words import balance, noise, unit_of
@@ -209,7 +210,7 @@ def test_one_of_several_targets_is_shown() -> None:
         baseline_scores=torch.tensor([[0.0], [1.0]]),
         delta=torch.zeros(2, 1),
     )
-    assert [patch.get_width() for patch in both.plot(target=1).axes[0].patches] == [3.0, 4.0]
+    assert [patch.get_width() for patch in both.plot(target=1).axes.patches] == [3.0, 4.0]
     assert "is 5 here and 1 for" in both.to_html(target=1)
     assert "is 3 here and 0 for" in both.to_html()
     with pytest.raises(BadArgument, match="2 targets"):

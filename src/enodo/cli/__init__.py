@@ -1,4 +1,4 @@
-"""The command line: `enodo explain`, `enodo methods`, `enodo models`, `enodo inspect`."""
+"""The command line: `enodo explain`, `compare`, `report`, `methods`, `models` and `inspect`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from enodo.cli.explain import explain
+from enodo.cli.explain import compare, explain, report
 from enodo.cli.inspect import inspect
 from enodo.cli.listing import methods, models
 from enodo.core.errors import EnodoError
@@ -41,6 +41,8 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command()(explain)
+app.command()(compare)
+app.command()(report)
 app.command()(methods)
 app.command()(models)
 app.command()(inspect)

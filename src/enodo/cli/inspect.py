@@ -59,30 +59,47 @@ def inspect(
         console.print("Shapes need a run: give an INPUT.", style="dim")
 
 
+def last_map(subject: Subject, example: Example) -> str | None:
+    """The last layer to run whose output is a map (1, C, h, w) of more than one place: where class maps look."""
+    seen = _seen(subject, example)
+    maps = [name for name, (_, shapes) in seen.items() if any(len(s) == 4 and min(s[2:]) > 1 for s in shapes[:1])]
+    if not maps:
+        return None
+    runs = seen[maps[-1]][0]
+    return maps[-1] if runs == 1 else f"{maps[-1]}@{runs - 1}"
+
+
 def _layers(subject: Subject, example: Example | None) -> Iterator[dict[str, Any]]:
     """Each layer by its name: type, parameters within it, shapes of its last output, how often it ran."""
+    seen = {} if example is None else _seen(subject, example)
+    for name, module in subject.model.named_modules():
+        if name:
+            runs, shapes = seen.get(name, (0, []))
+            count = sum(p.numel() for p in module.parameters())
+            yield {"point": name, "type": _type(module), "parameters": count, "output": shapes, "runs": runs}
+
+
+def _seen(subject: Subject, example: Example) -> dict[str, tuple[int, list[list[int]]]]:
+    """(runs, shapes of the last output) of each layer that runs, in the order in which they last ended."""
     seen: dict[str, tuple[int, list[list[int]]]] = {}
     token = object()
 
     def watch(name: str) -> Any:
         def visit(value: Any, call: int) -> Any:
             shapes = [list(leaf.shape) for _, leaf in trees.leaves(value) if isinstance(leaf, Tensor)]
+            seen.pop(name, None)
             seen[name] = (call + 1, shapes)
             return value
 
         return visit
 
-    named = [(name, module) for name, module in subject.model.named_modules() if name]
-    if example is not None:
-        with ExitStack() as stack:
-            stack.callback(enter_pass(token))
-            for name, module in named:
+    with ExitStack() as stack:
+        stack.callback(enter_pass(token))
+        for name, module in subject.model.named_modules():
+            if name:
                 on_layer(stack, Point(module), token, watch(name))
-            example.put_to(subject.model)
-    for name, module in named:
-        runs, shapes = seen.get(name, (0, []))
-        count = sum(p.numel() for p in module.parameters())
-        yield {"point": name, "type": _type(module), "parameters": count, "output": shapes, "runs": runs}
+        example.put_to(subject.model)
+    return seen
 
 
 def _type(module: nn.Module) -> str:

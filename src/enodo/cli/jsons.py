@@ -8,6 +8,8 @@ import torch
 
 from enodo.cli.run import Run
 from enodo.core import tree as trees
+from enodo.metrics import Curve
+from enodo.show.evidence import Evidence
 from enodo.show.html import Entry
 from enodo.show.tokens import Words
 from enodo.show.view import Map, view_of
@@ -25,8 +27,10 @@ def as_json(run: Run) -> dict[str, Any]:
         "model": {"name": subject.name, "title": subject.title, "facts": subject.facts, "unit": subject.unit or None},
         "input": {"title": sample.title, "kind": sample.kind, "note": sample.note or None, "truth": sample.truth},
         "prediction": [{"name": a.name, "score": a.score, "probability": a.probability} for a in run.answers],
-        "target": {"index": run.target, "name": next((a.name for a in run.answers if a.explained), None)},
+        "target": {"index": run.targets[0], "name": _name(run, 0)},
+        "targets": [{"index": goal, "name": _name(run, i)} for i, goal in enumerate(run.targets)],
         "explanations": [_entry(entry, run) for entry in run.entries],
+        "evidence": [_evidence(name, e) for name, e in run.evidence.items()],
         "versions": run.entries[0].attribution.versions,
         "command": run.command,
     }
@@ -41,6 +45,7 @@ def _entry(entry: Entry, run: Run) -> dict[str, Any]:
     return {
         "method": a.method,
         "title": entry.title,
+        "target": run.targets[_number(entry, run)],
         "options": a.options,
         "baseline": entry.baseline or None,
         "wrt": a.wrt,
@@ -57,6 +62,49 @@ def _entry(entry: Entry, run: Run) -> dict[str, Any]:
         "shape": {name: list(t.shape) for name, t in arrays.items()},
         "features": _features(entry, run),
         "values": {name: t.tolist() for name, t in arrays.items()} if small else None,
+    }
+
+
+def _number(entry: Entry, run: Run) -> int:
+    """Which of the targets an entry explains."""
+    return list(dict.fromkeys(e.answer for e in run.entries)).index(entry.answer)
+
+
+def _name(run: Run, number: int) -> str | None:
+    """The name of a target, where its answer has one."""
+    told = list(dict.fromkeys(e.answer for e in run.entries))[number]
+    return told or next((a.name for a in run.answers if a.explained), None)
+
+
+def _evidence(name: str, evidence: Evidence) -> dict[str, Any]:
+    """The areas and curves of each method, beside those of random orders, and how far methods agree."""
+    agreed = evidence.agreed
+    return {
+        "target": name or None,
+        "parts": evidence.parts,
+        "unit": evidence.unit,
+        "methods": list(evidence.names),
+        "removals": [
+            {"words": way.words, **{k: [_curve(getattr(c, k)) for c in way.curves] for k in ("deletion", "insertion")}}
+            for way in evidence.ways
+        ],
+        "agreement": agreed
+        and {
+            "rank_correlation": [[None if v != v else v for v in row] for row in agreed.correlation.tolist()],
+            "overlap": agreed.overlap.tolist(),
+            "strongest": agreed.k,
+            "overlap_by_chance": agreed.chance,
+        },
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "area": float(curve.area[0]),
+        "random_areas": curve.control_area[:, 0].tolist(),
+        "better_than_random": float(curve.beaten[0]),
+        "fractions": curve.fractions[0].tolist(),
+        "scores": curve.scores[0].tolist(),
     }
 
 

@@ -48,7 +48,7 @@ def inner_of(card: Card, given: Mapping[str, Any]) -> Card:
 
 def takes_baseline(card: Card, options: Mapping[str, Any]) -> bool:
     """Whether a method compares with a baseline: its own need, or that of the method inside it."""
-    return bool(inner_of(card, options).needs & {"baseline", "background"})
+    return bool(inner_of(card, options).needs & {"baseline", "background", "absence"})
 
 
 def literal(text: str) -> Any:

@@ -12,15 +12,15 @@ from enodo.cli.jsons import as_json
 from enodo.cli.run import Run
 from enodo.cli.terminal import print_run
 from enodo.core.errors import refuse
-from enodo.show.html import report
+from enodo.show.page import report
 
 
-def write(run: Run, files: Sequence[Path], json: bool) -> list[Path]:
-    """Write every file asked for; print JSON or a summary to standard output. Returns the files written."""
+def write(run: Run, files: Sequence[Path], json: bool, quiet: bool = False) -> list[Path]:
+    """Write every file asked for; print JSON or a summary (not if `quiet`) to standard output; the files written."""
     written = [made for path in files for made in _file(run, path)]
     if json:
         sys.stdout.write(_dump(run) + "\n")
-    else:
+    elif not quiet:
         print_run(run, hint=not files)
     return written
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,13 @@ from enodo.core import tree as trees
 from enodo.core.errors import NotFinite, refuse
 from enodo.core.targets import tensor_of
 from enodo.io import Example, Subject
-from enodo.show.html import Answer, Entry, Page
+from enodo.io.parts import Cut
+from enodo.show.evidence import Evidence
+from enodo.show.html import Answer, Entry
+from enodo.show.page import Page
 
-TOP = 5  # answers told, besides the one explained
+TOP = 5  # answers told, besides those explained
+FEW = 20  # answers that are explained together
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,12 @@ class Run:
     example: Example
     answers: Sequence[Answer]
     entries: Sequence[Entry]
-    target: Any
+    targets: Sequence[Any]  # what was explained, one after the other; several share their answers' names
     command: str
+    parts: Cut | None = None  # what methods that take parts away took together
+    of: str = "OUTPUT"
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    one_scale: bool = False
 
     @property
     def page(self) -> Page:
@@ -41,6 +49,8 @@ class Run:
             subject.unit,
             subject.facts,
             self.command,
+            self.evidence,
+            self.one_scale,
         )
 
 
@@ -69,6 +79,31 @@ def predict(subject: Subject, example: Example) -> Tensor:
     return output[0].detach().cpu().double() if output.ndim > 1 else output.detach().cpu().double().reshape(-1)
 
 
+def targets_of(subject: Subject, texts: Sequence[str], top: int | None, output: Tensor, of: str) -> list[Any]:
+    """The targets meant by --target, given several times or "all", and --top; each once, in the order given."""
+    if top is not None:
+        if texts:
+            refuse("--top", str(top), f"no --target beside it, which names {', '.join(map(repr, texts))} already")
+        if of != "OUTPUT" or output.ndim > 1 or output.numel() < 2:
+            refuse("--top", str(top), "a model with a score for each of several classes", "Name a --target instead.")
+        return [int(i) for i in output.argsort(descending=True)[:top]]
+    goals: list[Any] = []
+    for text in texts or ["predicted"]:
+        goals += _all(output, of) if text == "all" else [target_of(subject, text, output, of)]
+    return [goal for i, goal in enumerate(goals) if goal not in goals[:i]]
+
+
+def _all(output: Tensor, of: str) -> list[Any]:
+    """Every class, where they are few."""
+    if of != "OUTPUT" or output.ndim > 1:
+        refuse(
+            "--target", "'all'", "indices, as what is explained is no list of classes", "Write --target 0 --target 1."
+        )
+    if len(output) > FEW:
+        refuse("--target", f"'all' of {len(output)} answers", f"at most {FEW} at a time", "Write for example --top 5.")
+    return [None] if len(output) == 1 else list(range(len(output)))
+
+
 def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
     """The target meant by `text`: the predicted class, an index, a tuple of indices, or a class by name."""
     single = output.numel() == 1
@@ -90,26 +125,19 @@ def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
     return None if single else index
 
 
-def answers_of(subject: Subject, output: Tensor, target: Any, of: str) -> list[Answer]:
-    """The strongest answers in words, with the explained one among them."""
+def answers_of(subject: Subject, output: Tensor, targets: Sequence[Any], of: str) -> list[Answer]:
+    """The strongest answers in words, with the explained ones among them."""
     explained = of == "OUTPUT"
     if output.ndim > 1:
         return []
     if output.numel() == 1:
         return [Answer("the answer", float(output), None, explained)]
     shares = probabilities(output) if subject.classes else None
+    goals = [goal % len(output) for goal in targets if isinstance(goal, int)] if explained else []
     order = output.argsort(descending=True).tolist()
-    shown = order[:TOP]
-    if explained and isinstance(target, int) and target % len(output) not in shown:
-        shown.append(target % len(output))
     return [
-        Answer(
-            subject.class_name(i),
-            float(output[i]),
-            None if shares is None else float(shares[i]),
-            explained and isinstance(target, int) and i == target % len(output),
-        )
-        for i in shown
+        Answer(subject.class_name(i), float(output[i]), None if shares is None else float(shares[i]), i in goals)
+        for i in [*order[:TOP], *(goal for goal in goals if goal not in order[:TOP])]
     ]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import entry, targets
 from . import tree as trees
 from .absence import Absence
+from .batch import Batch
 from .budget import Budget
 from .errors import describe, refuse
 from .log import Log
@@ -42,7 +43,7 @@ class Asked:
     log: Log
     of_name: str = "OUTPUT"
     absence: Absence | None = None  # what stands in for what is absent, for methods that switch features off
-    batch: int = 0  # rows of the whole call, of which these may be some
+    batch: Batch = field(default_factory=Batch)  # the whole call, of which these may be some rows
     background: bool = False  # whether the baseline is a background: R rows, shared by all rows asked about
     seed: int = 0
     keys: tuple[tuple[int, ...], ...] = ()  # what the random stream of each row is named by, besides the seed

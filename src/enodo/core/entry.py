@@ -39,7 +39,7 @@ def of_baseline(q: Asked) -> Values:
     rows = len(given[0]) if given else 1 if q.background else q.rows
     if q.background:
         base = _completed(q, base, asked, rows)
-    leaves = [trees.get(base, path) for path in paths]
+    leaves = [_or_zero(trees.get(base, path), trees.get(q.call.inputs, path)) for path in paths]
     if not ids:
         return Values(leaves)
     zero = [trees.get(base, path) is None for path in ids]
@@ -53,6 +53,11 @@ def of_baseline(q: Asked) -> Values:
     q.log.forwarded(rows)
     pairs = zip(sight.lookups, visit.sight.vectors, strict=True)
     return Values(leaves + [_zero_embedding(k, v) if zero[k.leaf] else v for k, v in pairs])
+
+
+def _or_zero(baseline: Any, x: Tensor) -> Tensor:
+    """The baseline of one input; integers that are explained as they are have one of None."""
+    return torch.zeros_like(x) if baseline is None else baseline
 
 
 def _zero_embedding(found: Lookup, vectors: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from . import targets
 from . import tree as trees
 from .absence import Absence
+from .batch import Batch
 from .budget import Budget, is_out_of_memory
 from .errors import BadType, TrainModeWarning, describe, refuse
 from .gather import gathered
@@ -136,8 +137,8 @@ def ask(
     asked = where(places, call, "gradient" in needs, isinstance(wrt, (list, tuple)))
     # an input that is not asked about stays as it is; for layers, all inputs go from the baseline to x
     entry = asked if asked.at_inputs else where([INPUT], call, "gradient" in needs)
-    absence = Absence.of(baseline, inputs, needs)
-    background = "background" in needs or absence.background
+    absence = Absence.of(baseline, needs)
+    background = "background" in needs or ("absence" in needs and absence.many)
     end, end_name = locate(of, model, "of")
     if end.side in ("input", "embedding"):
         refuse("of", str(end), "the output or a layer")
@@ -147,7 +148,7 @@ def ask(
         if needs & {"baseline", "background", "absence"}
         else None,
         absence=absence if "absence" in needs else None,
-        batch=rows,
+        batch=Batch(call),
         target=targets.prepare(target, rows),
         wrt=asked,
         entry=entry,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from . import segments
 from . import tree as trees
+from .beside import beside, cut
 from .errors import BadType, refuse
-from .given import tensors
 from .layout import Layout, numbered
 
 if TYPE_CHECKING:
     from .asked import Asked
+
+SEGMENTERS = ("slic", "quickshift", "felzenszwalb")
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,18 @@ class Features:
     | None, `Features.each()` | one value (one token of token ids) |
     | a whole number n | one of n blocks of about equal size, in the order of the values |
     | a mask, `Features.groups(mask)` | the values that have one number in the mask |
+    | `Features.windows(shape, strides)` | a box slid over the values; boxes may overlap |
+    | `Features.grid(size)` | a patch of places, of all channels, of (B, C, ...) |
+    | `Features.superpixels(method, **options)` | a segment of each picture (B, 3, H, W), found by scikit-image |
+    | `Features.channels()` | a channel of (B, C, ...) |
+    | `Features.stretches(n)`, `.stretches(length=...)` | a stretch of time: of the last dimension, or of `dim` |
+    | `Features.columns(groups)` | a group of columns (all those of one category), or a column in none of them |
+    | `Features.tokens(groups)` | a word, sentence or other group of tokens |
 
     A mask is a tensor (array, list) or a structure of them like the value at `wrt`, of whole numbers from 0, in a shape
     that broadcasts to it: rows in front, one for all or one each. Numbers may have gaps and be in any order; the same
-    number in several tensors is one feature. Each value gets its feature's attribution.
+    number in several tensors is one feature. Each value gets its feature's attribution; under several windows, the mean
+    of theirs.
     """
 
     name: str
@@ -72,6 +84,65 @@ class Features:
         """The values that have one number in a mask."""
         return Features("groups of a mask", lambda q: _grouped(q, mask))
 
+    @staticmethod
+    def windows(shape: Any, strides: Any = None) -> Features:
+        """Boxes of a shape, one after the other at strides of 1 or as given, along each dimension but the rows.
+
+        `shape` has a number for each dimension, or for the last ones, where boxes span the others; `strides` also one
+        for all. Where there are several tensors, there may be a tuple of shapes, and of strides, one for each.
+        """
+        return Features(f"windows of {shape}", lambda q: segments.windows(q, shape, strides))
+
+    @staticmethod
+    def grid(size: int | Sequence[int]) -> Features:
+        """Patches of `size` places, or of a size in each dimension after the channels."""
+        sizes = _whole("size", [size] if isinstance(size, int) else size)
+        return Features(f"grid of {size}", lambda q: segments.by_place(q, lambda t: segments.grid(t, sizes), "grid", 3))
+
+    @staticmethod
+    def superpixels(method: str = "slic", **options: Any) -> Features:
+        """Segments by `skimage.segmentation`: "slic", "quickshift" or "felzenszwalb", with its options."""
+        if method not in SEGMENTERS:
+            refuse("method", repr(method), " or ".join(map(repr, SEGMENTERS)))
+        return Features(f"superpixels by {method}", lambda q: segments.superpixels(q, method, options))
+
+    @staticmethod
+    def channels() -> Features:
+        """Each channel, of every tensor."""
+        return Features("channels", lambda q: segments.by_place(q, segments.channels, "channels", 2))
+
+    @staticmethod
+    def stretches(n: int | None = None, length: int | None = None, dim: int = -1) -> Features:
+        """n stretches as equal as can be, or stretches of a length, of the dimension `dim`; all else together."""
+        if (n is None) == (length is None):
+            refuse("n and length", f"{n} and {length}", "one of the two")
+        (size,) = _whole("n" if n is not None else "length", [n if n is not None else length])
+        number = partial(segments.stretches, n=n and size, length=length and size, dim=dim)
+        return Features(f"stretches ({size})", lambda q: segments.by_place(q, number, "stretches", 2))
+
+    @staticmethod
+    def columns(groups: Sequence[Sequence[int]]) -> Features:
+        """Columns (of the last dimension) that belong together, each group by the columns' numbers."""
+        number = partial(segments.columns, groups=groups)
+        return Features("columns", lambda q: segments.by_place(q, number, "columns", 2))
+
+    @staticmethod
+    def tokens(groups: Sequence[Any]) -> Features:
+        """Tokens (B, L, ...) by the name of their group, a list for all rows alike or one a row.
+
+        Tokens named None are never absent; a row may have fewer names than tokens (padding). Tokenizers give such
+        lists: `encoding.word_ids(row)`, or `enodo.text` for words and sentences.
+        """
+        return Features("groups of tokens", lambda q: segments.tokens(q, groups))
+
+
+def _whole(name: str, sizes: Any) -> list[int]:
+    """Sizes, which are whole numbers from 1."""
+    for size in sizes if isinstance(sizes, (list, tuple)) else [sizes]:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            refuse(name, size, "a whole number from 1", kind=BadType)
+    return list(sizes)
+
 
 def _counted(q: Asked, n: int | None) -> Layout:
     """Values numbered in order, or dealt to n blocks."""
@@ -88,14 +159,19 @@ def _counted(q: Asked, n: int | None) -> Layout:
 
 def _grouped(q: Asked, mask: Any) -> Layout:
     """Values by the numbers of a mask."""
-    ids = [_checked(q, *each) for each in _beside(q, mask)]
+    ids = [_checked(q, *each) for each in beside(q, mask, "features", _of_tokens(q))]
     return _laid(q, numbered(ids, q.rows))
+
+
+def _of_tokens(q: Asked) -> bool:
+    """Whether looked-up vectors are explained by the token."""
+    return bool(q.sight.lookups) and q.wrt.per_token
 
 
 def _units(q: Asked) -> list[tuple[int, ...]]:
     """The shapes, within a row, of what features are made of: tensors of the values, token ids for vectors."""
     x = q.x.leaves
-    if not (q.sight.lookups and q.wrt.per_token):
+    if not _of_tokens(q):
         return [tuple(t.shape[1:]) for t in x]
     ids = [tuple(trees.get(q.call.inputs, path).shape[1:]) for path in q.wrt.ids]
     return [tuple(t.shape[1:]) for t in x[: len(x) - len(q.sight.lookups)]] + ids
@@ -117,27 +193,6 @@ def _laid(q: Asked, layout: Layout) -> Layout:
     return Layout(layout.n, tuple(owners), layout.counts, open=True)
 
 
-def _beside(q: Asked, mask: Any) -> Iterator[tuple[Any, Tensor, str]]:
-    """(mask, what it is for, name of the mask) for each of the units."""
-    paths = [(i, path) for i, form in enumerate(q.sight.forms) for path in form.paths]
-    like = list(q.x.leaves[: len(paths)])
-    if q.sight.lookups and q.wrt.per_token:
-        paths += [(0, path) for path in q.wrt.ids]
-        like += [trees.get(q.call.inputs, path) for path in q.wrt.ids]
-    mask = mask if isinstance(mask, Tensor) else tensors(mask, "features")
-    if len(like) == 1 and isinstance(mask, Tensor):
-        yield mask, like[0], "features"
-        return
-    for (i, path), t in zip(paths, like, strict=True):
-        part = mask[i] if q.wrt.several and isinstance(mask, (tuple, list)) and i < len(mask) else mask
-        try:
-            found = trees.get(part, path)
-        except (KeyError, IndexError, AttributeError, TypeError):
-            expected = f"masks in the structure of the value at wrt, which has an entry {trees.spell(path)}"
-            refuse("features", mask, expected)
-        yield found, t, "features" + trees.spell(path)
-
-
 def _checked(q: Asked, mask: Any, t: Tensor, name: str) -> Tensor:
     """A mask as a tensor (1 or B, ...) with as many dimensions as what it is for."""
     if not isinstance(mask, Tensor):
@@ -146,11 +201,4 @@ def _checked(q: Asked, mask: Any, t: Tensor, name: str) -> Tensor:
         refuse(name, mask, "whole numbers that name features", "Write mask.long() if they are.", BadType)
     if mask.numel() and int(mask.min()) < 0:
         refuse(name, f"a mask with {int(mask.min())}", "numbers from 0")
-    wanted = f"a shape that broadcasts to {tuple(t.shape)}, with one or all of the rows in front"
-    ids = mask.to(t.device, torch.long)
-    ids = ids.reshape(*[1] * (t.ndim - ids.ndim), *ids.shape)
-    if ids.ndim != t.ndim or any(m not in (1, s) for m, s in zip(ids.shape[1:], t.shape[1:], strict=True)):
-        refuse(name, mask, wanted)
-    if len(ids) not in (1, q.batch):
-        refuse(name, mask, wanted)
-    return ids if len(ids) == 1 else ids[[key[0] for key in q.keys]]
+    return cut(q, mask.to(t.device, torch.long), t, name)

@@ -15,7 +15,9 @@ Passes are packed across coalitions and rows under the memory contract, without 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,13 +26,16 @@ from torch import Tensor
 
 from .absence import Absence
 from .features import Features
-from .values import Values, concat
+from .painting import painted
+from .removal import tokens_of
+from .values import Values
 
 if TYPE_CHECKING:
     from .question import Question
 
 Make = Callable[[int, int], Tensor]
 Masks = Callable[[int, int], list[Tensor]]  # where each tensor is present at points i to j: (j - i, 1 or B, ...)
+Others = Callable[[int, int], Values]
 CODED = 62  # features whose coalitions fit a whole number
 
 
@@ -40,10 +45,22 @@ class Game:
     def __init__(self, q: Question, features: Features) -> None:
         self.q = q
         self.layout = features.lay(q)
-        self.n, self.counts = self.layout.n, self.layout.counts
-        self.worlds = (q.absence or Absence()).stand_ins(
-            q
-        )  # what stands in, (R, 1 or B, ...): a score is the mean over the R
+        self.absence = q.absence or Absence()
+
+    @cached_property
+    def worlds(self) -> Values:
+        """What stands in for what is absent, (R, 1 or B, ...): a score is the mean over the R."""
+        return self.absence.stand_ins(self.q)
+
+    @property
+    def n(self) -> int:
+        """The number of features; the most of a row where rows differ."""
+        return self.layout.n
+
+    @property
+    def counts(self) -> Tensor | None:
+        """(B,): how many features each row has; None where all have n."""
+        return self.layout.counts
 
     @property
     def full(self) -> Tensor:
@@ -85,11 +102,32 @@ class Game:
 
         return self._streamed(k, masks, empty)
 
-    def without_each(self, i: int = 0, j: int | None = None) -> Iterator[tuple[int, int, Tensor]]:
-        """(i, j, scores) with each of the features i to j absent and all others present."""
-        last = self.n if j is None else j
-        for a, b, scores in self._streamed(last - i, lambda a, b: self._all_but(i + a, i + b)):
-            yield i + a, i + b, scores
+    def without_each(self, others: Others | None = None) -> Iterator[tuple[int, int, Tensor]]:
+        """(i, j, scores) with each of the features i to j absent and all others present.
+
+        `others(i, j)` gives what stands in for each of the features i to j, (j - i, B, ...), where it is not the same
+        for all. A row that has fewer features than others is not run for those that it lacks: its full score is given.
+        """
+        if self.counts is None:
+            yield from self._streamed(self.n, self._all_but, others=others)
+            return
+        start = 0
+        for end in self.counts.unique().tolist():
+            rows = (self.counts > start).nonzero().flatten()
+            for i, j, scores in self.take(rows)._all_but_each(start, end, others, rows):
+                whole = self.full.expand(j - i, *self.full.shape).clone()
+                whole[..., rows] = scores
+                yield i, j, whole
+            start = end
+
+    def take(self, rows: Tensor) -> Game:
+        """The game of some of the rows."""
+        part = copy.copy(self)
+        part.q = replace(self.q, target=self.q.settled_target).take(rows)
+        part.q.memo["scores"] = self.full[..., rows]
+        part.layout = self.layout.take(rows)
+        part.worlds = self.worlds.map(lambda t: t if t.shape[1] == 1 else t[:, rows.to(t.device)])
+        return part
 
     def spread(self, phi: Tensor) -> Values:
         """Attributions of features as those of values: (..., B, n) -> leaves (..., B, ...)."""
@@ -98,30 +136,45 @@ class Game:
     def _all_but(self, i: int, j: int) -> list[Tensor]:
         return [~t for t in self.layout.absent_alone(i, j)]
 
+    def _all_but_each(
+        self, start: int, end: int, others: Others | None, rows: Tensor
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        def some(i: int, j: int) -> Values:
+            return (others or _none)(start + i, start + j).map(lambda t: t[:, rows.to(t.device)])
+
+        masks: Masks = lambda i, j: self._all_but(start + i, start + j)  # noqa: E731
+        for i, j, scores in self._streamed(end - start, masks, others=some if others else None):
+            yield start + i, start + j, scores
+
     @cached_property
     def _device(self) -> torch.device:
         return self.q.x.leaves[0].device
 
-    def _streamed(self, k: int, masks: Masks, empty: bool = False) -> Iterator[tuple[int, int, Tensor]]:
+    def _streamed(
+        self, k: int, masks: Masks, empty: bool = False, others: Others | None = None
+    ) -> Iterator[tuple[int, int, Tensor]]:
         """(i, j, scores) of k points given by their masks; a point runs once in each of the R worlds."""
-        q, x, memo = self.q, self.q.x, self.q.memo
-        worlds = len(self.worlds.leaves[0])
-        lead = [x.map(lambda t: t[None])] if "scores" not in memo else []
-        if empty and "game empty" not in memo:
-            lead.append(self.worlds.map(lambda w, t: w.expand(worlds, *t.shape), x))
-        before = concat(lead, 0) if lead else None
-        first = len(before.leaves[0]) if before is not None else 0
+        memo, worlds = self.q.memo, 1 if others else len(self.worlds.leaves[0])
+        ends = self.layout.ends()
+        lead = ends[:1] * ("scores" not in memo) + ends[1:] * (worlds if empty and "game empty" not in memo else 0)
+        first = len(lead)
 
         def points(i: int, j: int) -> Values:
-            parts = [before.map(lambda t: t[i : min(j, first)])] if before is not None and i < first else []
-            if j > first:
-                parts.append(self._mixed(masks, max(i, first) - first, j - first))
-            return concat(parts, 0)
+            parts = list(lead[i : min(j, first)])
+            a, b = max(i, first) - first, j - first
+            if b > a:
+                found = masks(a // worlds, -(-b // worlds))
+                if worlds > 1:
+                    index = torch.arange(a, b, device=self._device) // worlds - a // worlds
+                    found = [t[index] for t in found]
+                parts.append(found)
+            keep = parts[0] if len(parts) == 1 else [_joined(ts) for ts in zip(*parts, strict=True)]
+            return self._perturbed(keep, i - first, j - first, others)
 
         early: list[Tensor] = []
         waiting: list[Tensor] = []  # scores in the worlds of points that have not met all of them yet
         done = 0
-        for i, j, scores in q.stream(first + k * worlds, points, q.scored):
+        for i, j, scores in self.q.stream(first + k * worlds, points, self._run):
             if i < first:
                 early.append(scores[: first - i])
                 if j < first:
@@ -143,13 +196,39 @@ class Game:
         if len(scores):
             memo["game empty"] = memo["baseline scores"] = scores.mean(0)
 
-    def _mixed(self, masks: Masks, i: int, j: int) -> Values:
-        """The values at points i to j, which are coalitions by worlds: (j - i, B, ...)."""
-        worlds = len(self.worlds.leaves[0])
-        if worlds == 1:
-            found = zip(masks(i, j), self.q.x.leaves, self.worlds.leaves, strict=True)
-            return Values(torch.where(keep, t, w) for keep, t, w in found)
-        a, b = i // worlds, -(-j // worlds)
-        index = torch.arange(i, j, device=self._device)
-        found = zip(masks(a, b), self.q.x.leaves, self.worlds.leaves, strict=True)
-        return Values(torch.where(keep[index // worlds - a], t, w[index % worlds]) for keep, t, w in found)
+    def _perturbed(self, keep: list[Tensor], i: int, j: int, others: Others | None) -> Values:
+        """What points i to j (from -R or so for those before the others) set at `wrt`: (j - i, B, ...)."""
+        x = self.q.x
+        if self.absence.removal is not None:
+            return Values(t.expand(j - i, *like.shape) for t, like in zip(keep, x.leaves, strict=True))
+        if self.absence.paint is not None:
+            return painted(self.q, self.absence.paint, keep, j - i)
+        if others is not None:
+            stand_in = others(max(i, 0), j) if j > 0 else x.map(lambda t: t[None])
+            before = min(j, 0) - i
+            if before > 0 and j > 0:
+                stand_in = x.map(lambda t, w: torch.cat([t.expand(before, *t.shape), w]), stand_in)
+        elif len(self.worlds.leaves[0]) == 1:
+            stand_in = self.worlds
+        else:
+            index = torch.arange(i, j, device=self._device) % len(self.worlds.leaves[0])
+            stand_in = self.worlds.map(lambda w: w[index])
+        return x.map(lambda t, m, w: torch.where(m, t, w), Values(keep), stand_in)
+
+    def _run(self, x: Values, k: int) -> Tensor:
+        """Scores (k, B) or (k, T, B) of k perturbed points, in one pass."""
+        q, removal = self.q, self.absence.removal
+        if removal is None:
+            return q.scored(x, k)
+        path = tokens_of(q.call, q.wrt.whole)
+        return q.scored_in(removal.edit(q.call.tile(k), path, x.leaves[0].flatten(0, 1)), [], k)
+
+
+def _joined(masks: tuple[Tensor, ...]) -> Tensor:
+    """Masks (k, 1 or B, ...) of points one after the other."""
+    rows = max(t.shape[1] for t in masks)
+    return torch.cat([t.expand(len(t), rows, *t.shape[2:]) for t in masks])
+
+
+def _none(i: int, j: int) -> Values:
+    return Values(())

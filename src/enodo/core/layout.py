@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .values import Values
+
+NOBODY = -1  # names what belongs to no feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,17 @@ class Layout:
     counts: Tensor | None = None  # (B,): how many features each row has, where they differ
     open: bool = False  # whether some values belong to no feature
     each: bool = False  # whether the features are the entries of the only tensor, in order
+
+    def ends(self) -> list[list[Tensor]]:
+        """Where each tensor is present with all features present, and with none: two lists of (1, 1 or B, ...)."""
+        nobody = [(owner == self.n)[None] for owner in self.owners]
+        return [[torch.ones_like(t) for t in nobody], nobody]
+
+    def take(self, rows: Tensor) -> Layout:
+        """The features of some of the rows."""
+        owners = tuple(t if len(t) == 1 else t[rows.to(t.device)] for t in self.owners)
+        counts = None if self.counts is None else self.counts[rows.to(self.counts.device)]
+        return replace(self, owners=owners, counts=counts)
 
     def absent_alone(self, i: int, j: int) -> list[Tensor]:
         """For each tensor, where it is absent when one of the features i to j is: (j - i, 1 or B, ...), bool."""
@@ -58,19 +71,30 @@ class Windows(Layout):
     boxes: tuple[tuple[Tensor, Tensor], ...] = ()  # for each tensor, first and last + 1 place: (windows, d) each
     shapes: tuple[tuple[int, ...], ...] = ()  # for each tensor, the dimensions that windows are slid over
 
+    @property
+    def _sides(self) -> list[tuple[tuple[int, ...], tuple[Tensor, Tensor]]]:
+        return list(zip(self.shapes, self.boxes, strict=True))
+
+    def ends(self) -> list[list[Tensor]]:
+        """As `Layout.ends`: every value is under a window."""
+        whole = [torch.ones((1, 1, *s), dtype=torch.bool, device=b[0].device) for s, b in self._sides]
+        return [whole, [torch.zeros_like(t) for t in whole]]
+
     def absent_alone(self, i: int, j: int) -> list[Tensor]:
         """As `Layout.absent_alone`."""
         found, first = [], 0
-        for (start, stop), shape in zip(self.boxes, self.shapes, strict=True):
+        for shape, (start, stop) in self._sides:
             last = first + len(start)
             a, b = (min(max(v, first), last) for v in (i, j))
+            some = slice(a - first, b - first)
             inside = start.new_ones((b - a, *[1] * len(shape)), dtype=torch.bool)
             for d, size in enumerate(shape):
                 place = torch.arange(size, device=start.device)
-                some = slice(a - first, b - first)
                 within = (place >= start[some, d, None]) & (place < stop[some, d, None])
                 inside = inside & within.view(b - a, *[size if e == d else 1 for e in range(len(shape))])
-            found.append(F.pad(inside, (0, 0) * len(shape) + (a - i, j - b))[:, None])
+            if b - a < j - i:  # the others lie in other tensors
+                inside = inside.new_zeros((j - i, *shape)).index_copy(0, torch.arange(a - i, b - i), inside)
+            found.append(inside[:, None])
             first = last
         return found
 
@@ -99,21 +123,29 @@ class Windows(Layout):
 
 
 def numbered(ids: Sequence[Tensor], rows: int) -> Layout:
-    """The Layout of groups named by any integers, (1 or B, ...) for each tensor; the same name is one feature.
+    """The Layout of groups named by whole numbers, (1 or B, ...) for each tensor; the same name is one feature.
 
     Where rows have groups of their own, each row's are numbered by themselves: what another row has changes nothing.
+    What is named `NOBODY` belongs to none.
     """
     if all(len(t) == 1 for t in ids):
-        names, index = torch.unique(torch.cat([t.flatten() for t in ids]), return_inverse=True)
-        return Layout(len(names), _cut(index[None], ids))
+        flat = torch.cat([t.flatten() for t in ids])
+        names, index = torch.unique(flat, return_inverse=True)
+        nobody = int(names[0] == NOBODY)
+        n = len(names) - nobody
+        index = torch.where(index < nobody, n, index - nobody)
+        return Layout(n, _cut(index[None], ids), open=bool(nobody))
     flat = torch.cat([t.expand(rows, *t.shape[1:]).flatten(1) for t in ids], 1)
     order = torch.argsort(flat, dim=1, stable=True)
-    sorted_ = flat.gather(1, order)
-    new = F.pad(sorted_[:, 1:] != sorted_[:, :-1], (1, 0))
+    ordered = flat.gather(1, order)
+    new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0))
     index = torch.empty_like(flat).scatter_(1, order, new.cumsum(1))
+    index = index - (ordered[:, :1] == NOBODY).long()
     counts = index.amax(1) + 1
     n = int(counts.max())
-    return Layout(n, _cut(index, ids), counts if bool((counts != n).any()) else None)
+    index = torch.where(flat == NOBODY, n, index)
+    open_ = bool((flat == NOBODY).any())
+    return Layout(n, _cut(index, ids), counts if bool((counts != n).any()) else None, open=open_)
 
 
 def _cut(index: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:

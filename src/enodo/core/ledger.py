@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ class Entry:
     fixed: list[Tensor]  # masks and indices among the arguments
     results: list[Tensor]  # empty where its rule does not read it
     aux: tuple[Tensor, ...]  # further results that carry no gradient, such as the indices of a maximum
+    readers: int = 0  # the rows for each of which an entry of one row stands; 0 where it has as many itself
 
     @property
     def y(self) -> Tensor:
@@ -31,15 +33,20 @@ class Entry:
         return [x.shape for x in xs] == [x.shape for x in self.xs]
 
 
+class Unpairable(Exception):
+    """The rows of two passes cannot be told apart from what goes with them; the sentence says where."""
+
+
 class Ledger:
     """The ruled operations of a pass in their order; filled by one pass, read in the same order by another.
 
     With `keep` the values stay in the graph that computed them, and may be read again; otherwise an entry is given up
-    as soon as it is read.
+    as soon as it is read. A ledger of one row may be read by a pass of more, each of which it stands for.
     """
 
-    def __init__(self, keep: bool = False) -> None:
+    def __init__(self, keep: bool = False, readers: int = 0) -> None:
         self.keep = keep
+        self.readers = readers  # rows of the pass that reads a ledger of one row; 0 where it has as many itself
         self.entries: list[Entry | None] = []
         self.read = 0
         self._where: dict[int, list[tuple[list[Tensor], int]]] = {}  # storage -> what of the entries lies in it
@@ -68,7 +75,9 @@ class Ledger:
         """The entry of the operation that is about to be done."""
         self._where.clear()
         entry = self.entries[self.read] if self.read < len(self.entries) else None
-        if entry is None or entry.name != name or not entry.same_shape(xs):
+        if self.readers and (entry is None or entry.name != name):
+            raise Unpairable("other operations at the baseline than at the inputs")
+        if entry is None or entry.name != name or not (self.readers or entry.same_shape(xs)):
             there = f"{entry.name!r} on {_shapes(entry.xs)}" if entry is not None else "no further operation"
             raise BadArgument(
                 "model",
@@ -79,11 +88,55 @@ class Ledger:
         if not self.keep:
             self.entries[self.read] = None
         self.read += 1
+        entry.readers = self.readers
         return entry
 
 
 def _shapes(xs: list[Tensor]) -> str:
     return " and ".join(str(tuple(x.shape)) for x in xs)
+
+
+@dataclass
+class Layout:
+    """Of `size` rows one, for each of the `rows` of another pass.
+
+    `index` says which, a number within `torch.vmap`; without, there is one. Where the rows of a value lie is seen by
+    the two passes' having different numbers of them.
+    """
+
+    rows: int
+    size: int = 1
+    index: Tensor | None = None
+    merged: bool = False  # whether rows shared a dimension with others (the heads of attention); taken for the outer
+
+    def of(self, other: Tensor, like: Tensor) -> Tensor:
+        """`other` with the shape of its counterpart, without a copy where the rows have a dimension."""
+        shape, rows = like.shape, self.rows
+        if other.shape == shape:  # no rows, or one of both
+            return other
+        d = next((d for d, (a, b) in enumerate(zip(shape, other.shape, strict=False)) if a != b), 0)
+        each = shape[d] // rows if shape else 0
+        expected = torch.Size([*shape[:d], each * self.size, *shape[d + 1 :]])
+        if not each or rows * each != shape[d] or other.shape != expected:
+            raise Unpairable(f"values of shape {tuple(shape)} at the inputs, {tuple(other.shape)} at the baselines")
+        if each > 1:
+            other, self.merged = other.unflatten(d, (self.size, each)), True
+        one = other if self.index is None else other.index_select(d, self.index[None])
+        if each == 1:
+            return one.expand(shape)
+        whole: Tensor = one.expand(*shape[:d], rows, each, *shape[d + 1 :])
+        return whole.flatten(d, d + 1)
+
+    def beside(self, entry: Entry, xs: Sequence[Tensor], fixed: Sequence[Tensor], out: Sequence[Tensor]) -> Entry:
+        """An entry laid out like its counterpart: operands, masks, results."""
+        y, *aux = out
+        return Entry(
+            entry.name,
+            list(map(self.of, entry.xs, xs)),
+            list(map(self.of, entry.fixed, fixed)),
+            [self.of(t, y) for t in entry.results],
+            tuple(map(self.of, entry.aux, aux)),
+        )
 
 
 def is_batched(t: Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .ledger import Entry
+from .ledger import Entry, Layout, Unpairable
 from .operations import Bound, is_live, parts
 from .pairs import Pairs
 from .tables import Op, Rule
@@ -35,6 +35,14 @@ def _gradients(ctx: Any, found: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [g if live else None for g, live in zip(found, ctx.live, strict=True)]
 
 
+def _for_each_row(at: Entry, op: Op) -> Entry:
+    layout = Layout(at.readers)
+    found = layout.beside(at, op.xs, op.call.fixed if at.fixed else (), (op.y, *op.aux))
+    if layout.merged:
+        raise Unpairable(f"rows of {op.name!r} that share a dimension with others")
+    return found
+
+
 class Ruled(torch.autograd.Function):
     """A call whose backward is a rule; further results carry no gradient."""
 
@@ -42,7 +50,7 @@ class Ruled(torch.autograd.Function):
     def forward(ctx: Any, call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None, *xs: Tensor) -> Any:
         live = [is_live(x) for x in xs]
         op = done(call, name, rule, xs, live)
-        op.at = at
+        op.at = at if at is None or not at.readers else _for_each_row(at, op)
         if true is None:
             ctx.pull = rule(op)
         else:  # the same values, in the graph that computed them

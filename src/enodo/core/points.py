@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import tree as trees
 from .errors import BadArgument, BadType, describe, nearest, refuse
@@ -162,6 +162,17 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
         stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
     else:
         stack.callback(layer.register_forward_hook(after).remove)
+
+
+def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
+    """Have each gradient that reaches a tensor of a graph told to `fn`; those of several scores one after the other."""
+
+    def tell(g: Tensor) -> None:
+        if torch._C._functorch.is_batchedtensor(g):
+            raise RuntimeError("they are to be told one by one")
+        fn(g)
+
+    t.register_hook(tell)
 
 
 def part_of(value: Any, point: Point) -> Any:

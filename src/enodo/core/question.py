@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import targets, vjp
+from . import comparing, targets, vjp
 from . import tree as trees
 from .asked import Asked
 from .errors import NoPath, about, refuse
@@ -35,6 +35,7 @@ from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
 from .rules import Rules
+from .running import Call
 from .streaming import Points
 from .tables import Table
 from .values import Values
@@ -59,27 +60,21 @@ class Question(Asked):
             return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
         # the operations in a graph of their own, so that derivatives of what rules compute are true
         true = Ledger(keep=True)
-        x = self.traced(Rules(table, on_unknown=_silent(on_unknown), record=true))
+        x = self.traced(Rules(table, on_unknown=comparing.silent(on_unknown), record=true))
         _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
         self.memo["x"] = x
         return x, g
 
     def multipliers(self, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
-        """The values at `wrt` for the inputs and for the baseline, and the gradient under a table that compares them.
-
-        One pass at the baseline, of which the operations are kept, and one at the inputs.
-        """
-        at, points = Ledger(self.create_graph), self.entry_x0.map(lambda t: t[None])
-        before = replace(self, rules=Rules(table, on_unknown=_silent(on_unknown), record=at))
-        sight, output = before.passed(points, 1, grad=True, afresh=True)
-        x, g = self.gradient_under(table, on_unknown, at)
-        x0 = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
-        self.memo.update({"x0": x0, "baseline scores": self.score_of(output, 1).detach()})
-        return x, x0, g
+        """The values at `wrt` for inputs and baseline, and the gradient under a table that compares them."""
+        return comparing.multipliers(self, table, on_unknown)
 
     def traced(self, rules: Rules) -> Values:
-        """The values at `wrt` in one pass at the inputs that `rules` watch."""
-        return replace(self, rules=rules)._at_inputs(grad=True)[0].values
+        """The values at `wrt` in one pass at the inputs that `rules` watch, whatever its score."""
+        sight, _ = replace(self, rules=rules)._at_inputs(grad=True)
+        self._check(sight)
+        self.memo.update(sight=sight, x=sight.values if self.create_graph else sight.values.map(torch.Tensor.detach))
+        return sight.values
 
     def activation(self) -> Values:
         """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""
@@ -100,7 +95,11 @@ class Question(Asked):
         Where what was predicted at the inputs is not known yet, the first point is the inputs.
         """
         visit = Visit(self.wrt, x.flatten(), False, self.create_graph, self.sight)
-        output = self._run(self.call.tile(k, self.wrt), [visit], grad=False)
+        return self.scored_in(self.call.tile(k, self.wrt), [visit], k)
+
+    def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
+        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""
+        output = self._run(call, visits, grad=False)
         self.settle(output)
         scores = self.score_of(output, k)
         return _by_point(scores if self.create_graph else scores.detach(), k)
@@ -238,11 +237,6 @@ class Question(Asked):
     def _leaf_names(self) -> list[str]:
         names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]
         return names + ["inputs" + trees.spell(self.wrt.ids[k.leaf]) for k in self.sight.lookups]
-
-
-def _silent(on_unknown: Any) -> Any:
-    """For passes beside the one under rules: what is unknown is told once."""
-    return on_unknown if on_unknown == "error" else lambda name, spot: None
 
 
 def _by_point(scores: Tensor, k: int) -> Tensor:

@@ -23,7 +23,8 @@ class Card:
     paper: str = ""
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
-    # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all
+    # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
+    # shared, where values have a part in what others do; batch, where rows are compared with each other
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
 

@@ -77,6 +77,15 @@ class Subject:
         known = ", ".join(self.baselines)
         refuse("--baseline", repr(text), f"a number or one of: {known}", nearest(text, self.baselines))
 
+    def absence(self, text: str | None, example: Example) -> tuple[Any, str]:
+        """(baseline, words for it) of what stands in for parts that are taken away, by the same names.
+
+        Words of a text cannot be taken away by zero vectors, since the model is given ids: masked words stand in.
+        """
+        if self.kind == "text" and text in (None, "zero"):
+            text = next((name for name in ("mask", "pad") if name in self.baselines), text)
+        return self.baseline(text, example)
+
     def class_index(self, text: str) -> int:
         """The index of a class from its number or its name (any case; the part before the first comma will do)."""
         names = list(self.classes or ())

@@ -12,6 +12,9 @@ import torch
 from enodo.core.errors import refuse
 from enodo.io.subject import Example, Reference, Subject
 from enodo.show.sample import Sample
+from enodo.text.baselines import WORDS, known, replaced, token_of
+from enodo.text.batch import IDS, MASK, limit_of
+from enodo.text.reading import read
 
 
 @contextmanager
@@ -59,34 +62,33 @@ def read_text(source: str | None, row: int | None) -> tuple[str, str]:
     return text.strip(), title
 
 
-def text_reader(tokenizer: Any, limit: int) -> Callable[[str | None, int | None], Example]:
+def text_reader(tokenizer: Any, limit: int | None) -> Callable[[str | None, int | None], Example]:
     """A reader of text for `tokenizer`; text beyond `limit` tokens is cut, and the sample says so."""
 
-    def read(source: str | None, row: int | None) -> Example:
+    def example(source: str | None, row: int | None) -> Example:
         text, title = read_text(source, row)
-        ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
-        whole = len(tokenizer(text, verbose=False)["input_ids"])
-        note = f"only the first {limit} of {whole} tokens were read" if whole > limit else ""
-        batch = torch.tensor([ids])
-        sample = Sample("text", title, tokens=tokenizer.convert_ids_to_tokens(ids), note=note)
-        return Example(batch, sample, {"attention_mask": torch.ones_like(batch)})
+        reading, found = read(tokenizer, text, limit=limit)
+        whole = len(reading.tokens) + reading.unread
+        note = f"only the first {len(reading.tokens)} of {whole} tokens were read" if reading.unread else ""
+        sample = Sample("text", title, tokens=reading.tokens, reading=reading, note=note)
+        return Example(torch.tensor([found[IDS]]), sample, {MASK: torch.tensor([found[MASK]])})
 
-    return read
+    return example
 
 
 def token_baselines(tokenizer: Any) -> dict[str, Reference]:
-    """What a text can be compared with: nothing at all, or padding between the special tokens."""
-    special = set(tokenizer.all_special_ids)
+    """What a text can be compared with: nothing at all, or one token for every other between those that were added."""
 
-    def padded(token: int) -> Callable[[Example], Any]:
-        return lambda e: torch.tensor([[i if i in special else token for i in e.inputs[0].tolist()]])
+    def of(name: str) -> Callable[[Example], Any]:
+        def ids(example: Example) -> Any:
+            reading = example.sample.reading
+            kept = [s is None for s in reading.spans] if reading is not None else [False] * len(example.sample.tokens)
+            return replaced(example.inputs, torch.tensor([kept]), token_of(tokenizer, name))
 
-    names = {"zero": Reference("no words at all (zero word vectors)", lambda e: None)}
-    if tokenizer.pad_token_id is not None:
-        names["pad"] = Reference("a text of padding only", padded(tokenizer.pad_token_id))
-    if getattr(tokenizer, "mask_token_id", None) is not None:
-        names["mask"] = Reference("a text of masked words only", padded(tokenizer.mask_token_id))
-    return names
+        return ids
+
+    names = ["zero", *(name for name in known(tokenizer) if name != "zero")]
+    return {name: Reference(WORDS[name], of(name) if name != "zero" else lambda example: None) for name in names}
 
 
 def folder_subject(folder: Path) -> Subject:
@@ -105,12 +107,11 @@ def folder_subject(folder: Path) -> Subject:
             str(error).splitlines()[0],
         )
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
     return Subject(
         name=folder.name,
         model=model.eval(),
         kind="text",
-        read=text_reader(tokenizer, limit),
+        read=text_reader(tokenizer, limit_of(model, tokenizer)),
         title=f"{type(model).__name__} from {folder.name}",
         classes=names if len(names) > 1 else None,
         baselines=token_baselines(tokenizer),

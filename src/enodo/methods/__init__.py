@@ -1,7 +1,8 @@
 """The methods, each a function of a Question; importing this package registers them."""
 
-from .ablation import feature_ablation
+from .ablation import feature_ablation, k_out, occlusion
 from .activation import activation
+from .attention import attention_rollout, gradient_rollout, raw_attention
 from .backprop import deconvolution, guided_backprop
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
@@ -13,12 +14,15 @@ from .gradient_shap import gradient_shap
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
-from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_sampling
+from .permutation import feature_permutation
+from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_interactions, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
+from .surrogate import lime
 
 __all__ = [
     "ablation_cam",
     "activation",
+    "attention_rollout",
     "banzhaf",
     "conductance",
     "deconvolution",
@@ -28,10 +32,12 @@ __all__ = [
     "eigen_grad_cam",
     "exact_shapley",
     "feature_ablation",
+    "feature_permutation",
     "finer_cam",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
+    "gradient_rollout",
     "gradient_shap",
     "gradient_x_activation",
     "guided_backprop",
@@ -40,12 +46,17 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "k_out",
     "kernel_shap",
     "layer_cam",
+    "lime",
     "lrp",
     "neuron_conductance",
+    "occlusion",
     "owen",
+    "raw_attention",
     "score_cam",
+    "shapley_interactions",
     "shapley_sampling",
     "smoothgrad",
     "smoothgrad_sq",

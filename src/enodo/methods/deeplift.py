@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enodo.core.background import compared
+from enodo.core.comparing import crossed
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
@@ -71,7 +71,7 @@ def deeplift_shap(
     each row of the background for itself, (R, B).
     """
     total, scores, deltas, size = None, [], [], 0
-    for x0, m, base in compared(q, RESCALE | (rules or {}), on_unknown):
+    for x0, m, base in crossed(q, RESCALE | (rules or {}), on_unknown):
         found = _attributed(q.x, x0, m, multiply, combine)
         total = found.map(lambda t: t.sum(0)) if total is None else total + found.map(lambda t: t.sum(0))
         scores.append(base)

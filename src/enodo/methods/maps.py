@@ -87,7 +87,7 @@ def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout
         refuse("reshape", reshape, "None, False, the grid (h, w) or a function of values")
     if not tokens or reshape is False or not (layer or reshape):
         return Layout(x.ndim, channel)
-    return Layout(x.ndim, channel, _grid(x.shape[1], images[0] if images else None, x))
+    return Layout(x.ndim, channel, _grid(x.shape[1], images[0] if images else None, f"values {tuple(x.shape)}"))
 
 
 def _last(x: Tensor, images: list[torch.Size], layer: bool, words: bool) -> bool:
@@ -110,7 +110,16 @@ def _checked(reshape: Any, x: Tensor, tokens: bool) -> tuple[int, ...]:
     return tuple(reshape)
 
 
-def _grid(count: int, size: Any, x: Tensor) -> tuple[int, ...]:
+def grid_of(count: int, picture: Tensor, reshape: Any) -> tuple[int, ...]:
+    """The grid of the patches of pictures (B, C, H, W) among `count` tokens, found out or as `reshape` says."""
+    if reshape in (None, True):
+        return _grid(count, picture.shape[2:], f"{count} tokens")
+    if not isinstance(reshape, (tuple, list)) or not 0 < torch.Size(reshape).numel() <= count:
+        refuse("reshape", reshape, f"the grid (h, w) of the last h * w of {count} tokens")
+    return tuple(reshape)
+
+
+def _grid(count: int, size: Any, what: str) -> tuple[int, ...]:
     """The grid of patches among `count` tokens; `size` is that of the picture."""
     ratio = 1.0 if size is None or len(size) != 2 else size[0] / size[1]
     found = []
@@ -123,7 +132,7 @@ def _grid(count: int, size: Any, x: Tensor) -> tuple[int, ...]:
     if len(found) == 1:
         return found[0]
     several = " or ".join(str(g) for g in found)
-    given = f"None, for values of shape {tuple(x.shape)}" + (f", which may be a grid of {several}" if several else "")
+    given = f"None, for {what}" + (f", which may be a grid of {several}" if several else "")
     refuse(
         "reshape",
         given,

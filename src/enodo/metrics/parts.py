@@ -13,6 +13,7 @@ from enodo.core import tree as trees
 from enodo.core.errors import BadType, refuse
 from enodo.core.places import Sight
 from enodo.core.question import Question
+from enodo.core.registry import methods
 from enodo.core.result import Attribution
 from enodo.core.values import Values, along, is_continuous
 
@@ -128,7 +129,8 @@ def _spread(t: Tensor, shape: torch.Size) -> Tensor:
 def scores_of(q: Question, attribution: Any, parts: Parts, lead: int, rows: Tensor) -> Tensor:
     """What an attribution says about each part, (*lead, B, n): the sum over it.
 
-    A map coarser than the picture is first brought to its size.
+    A map coarser than the picture is first brought to its size. Methods that take parts away give each value what its
+    whole part has: of theirs, the mean.
     """
     sight, whole = q.sight, len(_plain(q.sight))
     values = attribution.values if isinstance(attribution, Attribution) else attribution
@@ -137,9 +139,18 @@ def scores_of(q: Question, attribution: Any, parts: Parts, lead: int, rows: Tens
     for found, vectors in zip(sight.lookups, sight.vectors, strict=True):
         leaves.append(_by_vector(given[whole + found.leaf], found.positions, vectors, lead))
     out = parts.total(Values(leaves), lead)
+    if isinstance(attribution, Attribution) and _is_whole(attribution):
+        ones = [torch.ones((1,) * lead + t.shape[lead:]) for t in leaves]
+        out = out / parts.total(Values(ones), lead).to(out).clamp(min=1)
     if not out.isfinite().all():
         refuse("attribution", "NaN or infinity", "finite numbers")
     return out
+
+
+def _is_whole(attribution: Attribution) -> bool:
+    """Whether each value has what its whole part has."""
+    card = methods().get(attribution.method)
+    return card is not None and "absence" in card.needs
 
 
 def _some(t: Tensor, dim: int, rows: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Layer:
     @property
     def signed(self) -> bool:
         """Whether x has negative entries; activations after a ReLU save a rule half its work."""
-        return bool((self.x < 0).any())
+        return bool(self.x.numel()) and bool(self.x.amin() < 0)
 
     def normed(self, factors: tuple[Tensor, Tensor], y: Tensor, shape: tuple[int, bool]) -> Layer:
         """The layer with a batch norm after it, scale and shift (C,); `shape`: its groups, and whether transposed."""

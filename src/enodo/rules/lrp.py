@@ -28,10 +28,22 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _least(epsilon: float, z: Tensor) -> float:
+    """Epsilon, or what is more than zero in the dtype of z."""
+    return max(epsilon, torch.finfo(z.dtype).tiny)
+
+
 def _stable(z: Tensor, epsilon: float) -> Tensor:
-    """z + epsilon sign(z), with 1 as the sign of zero."""
-    least = max(epsilon, torch.finfo(z.dtype).tiny)
-    return z + torch.where(z >= 0, least, -least)
+    """z + epsilon sign(z)."""
+    least = torch.full((), _least(epsilon, z), dtype=z.dtype, device=z.device)
+    return torch.copysign(least, z).add_(z)
+
+
+def _damped(y: Tensor, back: Callable[[Tensor], Any], epsilon: float) -> Callable[[Tensor], Any]:
+    """What is pulled back of c y / (y + epsilon sign(y)), which is c - c epsilon / (|y| + epsilon)."""
+    least = _least(epsilon, y)
+    size = y.abs().add_(least)
+    return lambda gy: back(torch.addcdiv(gy, gy, size, value=-least))
 
 
 def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
@@ -41,12 +53,13 @@ def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """
 
     def shares(layer: Layer) -> Pulled:
-        share = layer.y / _stable(layer.y if bias else layer.linear, epsilon)
+        if bias or layer.b is None:
+            return _damped(layer.y, layer.back, epsilon)
+        share = layer.y / _stable(layer.linear, epsilon)
         return lambda gy: layer.back(gy * share)
 
     def otherwise(op: Op) -> Pull:
-        share = op.y / _stable(op.y, epsilon)
-        return lambda gy: op.vjp(gy * share)
+        return _damped(op.y, op.vjp, epsilon)
 
     return Weighted(shares, otherwise=otherwise)
 
@@ -59,27 +72,25 @@ def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weig
     """
 
     def shares(layer: Layer) -> Pulled:
-        up = layer.w.clamp(min=0)
-        b, z = layer.biases(bias), layer.linear
-        for_z, pull = layer.through(layer.x.clamp(min=0), up)
-        signed = layer.signed
+        more, signed = layer.w.clamp(min=0), layer.signed
+        positive, pull = layer.through(layer.x.clamp(min=0) if signed else layer.x, more)
         if signed:
-            for_z = for_z + layer.run(layer.x.clamp(max=0), layer.w - up)
-        on, first = layer.y > 0, layer.x >= 0
+            positive = positive + layer.run(layer.x.clamp(max=0), layer.w - more)
+        z = layer.y if bias else layer.linear
+        on = z > 0
+        like = torch.where(on, positive, layer.linear - positive)  # what has the sign of z
         if bias and layer.b is not None:
-            high, low = gamma * b.clamp(min=0), gamma * b.clamp(max=0)
-        else:
-            high = low = 0
-        over = (layer.y * on) / _stable(z + b + gamma * for_z + high, epsilon)
-        under = (layer.y * ~on) / _stable(z + b + gamma * (z - for_z) + low, epsilon)
+            like = like + torch.where(on, layer.b.clamp(min=0), layer.b.clamp(max=0))
+        ratio, sign = layer.y / _stable(z + gamma * like, epsilon), on.to(z.dtype) * 2 - 1
+        both = torch.where(on, ratio, (1 + gamma) * ratio)
 
         def share(gy: Tensor) -> Tensor:
-            p, n = gy * over, gy * under
-            mixed = gamma * pull(p - n)  # through the positive weights; those of the others are w less these
+            s = gy * ratio
+            mixed = gamma * pull(s * sign)  # through positive weights; those of the others are w less these
             if not signed:
-                return layer.back(p + (1 + gamma) * n) + mixed
-            of_p, of_n = layer.back(p), layer.back(n)
-            return torch.where(first, of_p + (1 + gamma) * of_n + mixed, (1 + gamma) * of_p + of_n - mixed)
+                return layer.back(gy * both) + mixed
+            of_p, of_n = layer.back(torch.where(on, s, 0)), layer.back(torch.where(on, 0, s))
+            return torch.where(layer.x >= 0, of_p + (1 + gamma) * of_n + mixed, (1 + gamma) * of_p + of_n - mixed)
 
         return share
 
@@ -95,26 +106,31 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9, bia
         refuse("alpha, beta", f"{alpha} and {beta}", "alpha - beta = 1, so that relevance is conserved")
 
     def shares(layer: Layer) -> Pulled:
-        more, less = layer.w.clamp(min=0), layer.w.clamp(max=0)
-        up, first, signed = layer.x.clamp(min=0), layer.x >= 0, layer.signed
+        more, signed = layer.w.clamp(min=0), layer.signed
+        up, first = (layer.x.clamp(min=0), layer.x >= 0) if signed else (layer.x, None)
         parts = []
-        for factor, one, two, side in ((alpha, more, less, "min"), (-beta, less, more, "max")):
+        for factor, for_z in ((alpha, True), (-beta, False)):
             if factor == 0:
                 continue
+            less = layer.w - more if signed or not for_z else more
+            one, two = (more, less) if for_z else (less, more)
             z, pull_up = layer.through(up, one)
-            down, pull_down = layer.through(layer.x.clamp(max=0), two) if signed else (0, None)
-            b = layer.biases(bias)
-            b = b.clamp(**{side: 0}) if isinstance(b, Tensor) else b
-            stable = max(epsilon, torch.finfo(z.dtype).tiny) * (1 if side == "min" else -1)
-            parts.append((factor * layer.y / (z + down + b + stable), pull_up, pull_down))
+            pull_down = None
+            if signed:
+                down, pull_down = layer.through(layer.x.clamp(max=0), two)
+                z = z + down
+            if bias and layer.b is not None:
+                z = z + (layer.b.clamp(min=0) if for_z else layer.b.clamp(max=0))
+            z = z + _least(epsilon, z) * (1 if for_z else -1)
+            parts.append((layer.y / z if factor == 1 else factor * layer.y / z, pull_up, pull_down))
+
+        def pulled(s: Tensor, pull_up: Pulled, pull_down: Pulled | None) -> Tensor:
+            found = pull_up(s)
+            return found if pull_down is None or first is None else torch.where(first, found, pull_down(s))
 
         def share(gy: Tensor) -> Tensor:
-            total = torch.zeros_like(layer.x)
-            for ratio, pull_up, pull_down in parts:
-                s = gy * ratio
-                found = pull_up(s)
-                total = total + (found if pull_down is None else torch.where(first, found, pull_down(s)))
-            return total
+            total, *rest = (pulled(gy * ratio, *pulls) for ratio, *pulls in parts)
+            return total + rest[0] if rest else total
 
         return share
 

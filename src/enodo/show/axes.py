@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from enodo.show.scale import Array, Scale, counted, number
 
+MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
+
 
 def new_axes(size: tuple[float, float]) -> Axes:
     """Axes on a Figure of their own, `size` in inches; made without pyplot, so that no global state is touched."""
@@ -94,3 +96,24 @@ def told(scale: Scale, values: Array, sign: str = "all", coloured: bool = True) 
             f"Colours are full at {number(scale.limit, False)}; the strongest value is {number(scale.peak, False)}."
         )
     return " ".join(notes)
+
+
+def minus_signs(ax: Axes, values: Array, scale: Scale, extent: tuple[float, float, float, float]) -> None:
+    """Cells that speak strongly against carry a minus sign: a second cue, for who cannot tell the colours apart."""
+    height, width = values.shape
+    if max(height, width) > MARKED:
+        return
+    share = np.nan_to_num(scale.share(values))
+    for i, j in zip(*np.nonzero(share < -0.3), strict=True):
+        x = extent[0] + (j + 0.5) * (extent[1] - extent[0]) / width
+        y = extent[3] + (i + 0.5) * (extent[2] - extent[3]) / height
+        ax.text(
+            x,
+            y,
+            "\u2212",
+            color="white" if share[i, j] < -0.6 else "black",
+            fontsize=9,
+            ha="center",
+            va="center",
+            weight="bold",
+        )

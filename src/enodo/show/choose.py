@@ -60,13 +60,11 @@ def view_for(attribution: Attribution, row: int, kind: str | None, given: Given)
         attribution = replace(attribution, tokens=None, feature_names=names if len(names) == values.size else None)
         values = values.ravel()
     view = view_of(replace(attribution, values=as_row(values, row)), given.sample, row)
-    if isinstance(view, Map) and (given.data is not None or given.sample is None):
-        return _map(values, given, row)
-    if isinstance(view, Bars) and given.data is not None:
-        return _with_cells(view, given, row)
     if kind == "text" and isinstance(view, (Map, Bars)):
         refuse("kind", "'text' without its tokens", "an attribution that knows its tokens", "Set its `tokens`.")
-    return view
+    if isinstance(view, Map) and (given.data is not None or given.sample is None):
+        return _map(values, given, row)
+    return _with_cells(view, given, row) if isinstance(view, Bars) and given.data is not None else view
 
 
 def as_row(values: Array, row: int) -> Any:
@@ -99,7 +97,8 @@ def _of_row(data: Any, row: int, ndim: int) -> Any:
 def _map(values: Array, given: Given, row: int) -> Map:
     if values.ndim == 1:
         values = values[None]
-    values = values if values.ndim == 2 else values.sum(tuple(range(values.ndim - 2)))
+    values = values.reshape(-1, *values.shape[-2:])
+    values = values[0] if len(values) == 1 else values.sum(0)
     if given.data is None:
         return Map(values, given.sample.photo if given.sample else None)
     data = given.data
@@ -151,7 +150,7 @@ def _channels(values: Array, given: Given, row: int) -> Channels:
 
 def _with_cells(view: Bars, given: Given, row: int) -> Bars:
     """The bars with the features' values beside their names."""
-    cells = np.asarray(given.data if not hasattr(given.data, "detach") else array_of(given.data, "data"))
+    cells = _cells(given.data)
     cells = cells[row] if cells.ndim > 1 else cells
     if cells.shape != (len(view.names),):
         refuse("data", f"shape {tuple(np.shape(given.data))}", f"a value for each of {len(view.names):,} features")
@@ -159,16 +158,27 @@ def _with_cells(view: Bars, given: Given, row: int) -> Bars:
     return replace(view, cells=told)
 
 
-def table_for(attribution: Attribution, rows: list[int] | None, given: Given) -> Table:
-    """All rows, or those named, with a name for each feature."""
+def _cells(data: Any) -> Array:
+    """Values of features, numbers or words, from a tensor, an array, lists or a DataFrame."""
+    return array_of(data, "data") if hasattr(data, "detach") else np.asarray(data, dtype=object)
+
+
+def table_for(attribution: Attribution, row: int, rows: list[int] | None, given: Given) -> Table:
+    """All rows, or those named, with a name for each feature; of a text in vectors, the tokens of `row` by units."""
     tensor = attribution.tensor
-    tensor = tensor if rows is None else tensor[rows]
+    inside = tensor.ndim == 3
+    tensor = tensor[row] if inside else tensor if rows is None else tensor[rows]
     values = tensor.detach().to("cpu").double().numpy()
     if values.ndim != 2 or 0 in values.shape:
-        refuse("attribution", f"shape {tuple(values.shape)}", "(rows, features), at least one of each")
+        expected = "(rows, features) or (rows, tokens, units), at least one of each"
+        refuse("attribution", f"shape {tuple(attribution.tensor.shape)}", expected)
     names = labels(attribution.feature_names, None)
     if len(names) != values.shape[1]:
-        names = [f"feature {i}" for i in range(values.shape[1])]
+        names = [f"{'unit' if inside else 'feature'} {i}" for i in range(values.shape[1])]
+    if inside:
+        tokens = labels(attribution.tokens, row)
+        named = tokens if len(tokens) == len(values) else [str(i) for i in range(len(values))]
+        return Table(values, names, rows=named)
     scores = attribution.scores
     found = None if scores is None or scores.ndim != 1 else scores.detach().to("cpu").double().numpy()
     found = found if found is None or rows is None else found[rows]
@@ -178,7 +188,7 @@ def table_for(attribution: Attribution, rows: list[int] | None, given: Given) ->
 def _columns(data: Any, rows: list[int] | None, shape: tuple[int, ...]) -> Any:
     if data is None:
         return None
-    cells = array_of(data, "data") if hasattr(data, "detach") else np.asarray(data, dtype=object)
+    cells = _cells(data)
     if cells.ndim == 2 and rows is not None and len(cells) != shape[0]:
         cells = cells[rows]
     if cells.shape != shape:
@@ -189,6 +199,8 @@ def _columns(data: Any, rows: list[int] | None, shape: tuple[int, ...]) -> Any:
 def parts_of(attribution: Attribution) -> list[tuple[str, Attribution]]:
     """An answer of several tensors as one for each, with its name; those that are all zero are left out."""
     found = [(path, leaf) for path, leaf in trees.leaves(attribution.values) if hasattr(leaf, "detach")]
+    if any(leaf.is_meta for _, leaf in found):
+        refuse("attribution", "a tensor on the device 'meta', which holds no values", "values to draw")
     strong = [pair for pair in found if bool((pair[1] != 0).any())] or found[:1]
     if len(found) <= 1 or len(strong) <= 1:
         return [("", attribution)]

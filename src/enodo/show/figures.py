@@ -18,7 +18,6 @@ from enodo.show.layers import Channels
 from enodo.show.rows import Table
 from enodo.show.scale import chosen, scale_of
 from enodo.show.series import Series
-from enodo.show.tokens import Words
 from enodo.show.view import Bars, Map, one_target
 from enodo.show.words import is_signed, scalar, unit_of
 
@@ -63,8 +62,6 @@ class Panel:
     @property
     def values(self) -> np.ndarray:
         """What the colours of the panel are scaled to."""
-        if isinstance(self.view, list):
-            return np.concatenate([view.values for view in self.view])
         values = self.view.values
         if isinstance(self.view, Map):
             values = pixels.ready(self.view, self.kind)[0].values
@@ -79,7 +76,7 @@ class Panel:
         given = dict(self.options)
         a = self.attribution
         if "signed" in known:
-            given.setdefault("signed", is_signed(a, self.values))
+            given.setdefault("signed", is_signed(a, np.asarray(self.view.values)))
         if "unit" in known:
             given.setdefault("unit", unit_of(a))
         if "kind" in known:
@@ -144,7 +141,7 @@ def plot(
     panels = [panel for line in grid for panel in line]
     if len(panels) > MOST_PANELS:
         refuse("row, target or kind", f"{len(panels):,} panels", f"at most {MOST_PANELS}", "Name the ones to be drawn.")
-    _title(panels, len(given) > 1, options)
+    _title(panels, len(given) > 1, len(kinds) > 1, options)
     if one_scale:
         _share_scale(panels)
     for panel in panels:
@@ -186,12 +183,10 @@ def _panels(
                 kind is None and len(rows) > 1 and one.tensor.ndim == 2 and one.tokens is None)  # fmt: skip
             words = [name, choose.class_of(attribution, t, rows[0])] if len(targets) > 1 or name else []
             if many_rows:
-                view: Any = choose.table_for(one, None if isinstance(row, int) else rows, given)
+                view: Any = choose.table_for(one, rows[0], None if isinstance(row, int) else rows, given)
                 found = [(rows[0], view, kind or "beeswarm")]
             else:
                 found = [(r, choose.view_for(one, r, kind, given), kind or "") for r in rows]
-            if len(found) > 1 and all(isinstance(view, Words) for _, view, _ in found):  # one below the other
-                found = [(rows[0], [view for _, view, _ in found], "text")]
             for r, view, asked in found:
                 k = asked or DEFAULT.get(type(view), "text")
                 choose.check_options(drawing_of(view, k), options, k)
@@ -200,9 +195,8 @@ def _panels(
     return out
 
 
-def _title(panels: list[Panel], several: bool, options: dict[str, Any]) -> None:
+def _title(panels: list[Panel], several: bool, kinds: bool, options: dict[str, Any]) -> None:
     """Titles: what tells the panels apart; of a single one, the method and the class."""
-    kinds = len({panel.kind for panel in panels}) > 1
     for panel in panels:
         a = panel.attribution
         told = [panel.options["title"]]

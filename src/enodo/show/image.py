@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
 WIDE = 8  # times as wide as high, or as high as wide, from where cells are drawn stretched
 
 
@@ -58,7 +57,7 @@ def draw(
     colours   a colour map of matplotlib, by its name or itself
     segments  (H, W) whole numbers: superpixels, whose borders are drawn and the strongest of which are numbered
     """
-    from enodo.show.axes import legend_bar, new_axes, titled, under
+    from enodo.show.axes import legend_bar, minus_signs, new_axes, titled, under
 
     shown, step = ready(view, kind)
     if colours == "dark" and shown.photo is not None:  # the ground is the photo
@@ -79,7 +78,7 @@ def draw(
         notes.append(areas.draw(ax, view.values, segments, extent, view.photo))
     if kind != "original":
         if signed and kind not in NEED_PHOTO:
-            _minus_signs(ax, values, scale, extent)
+            minus_signs(ax, values, scale, extent)
         over = shown.photo is not None and kind in OVER_PHOTO and opacity is None
         strip = _colours(colours, signed, over, kind)
         legend_bar(ax, scale, sign, strip, f"{unit} per {_cell(view, kind)}", strength=kind in NEED_PHOTO)
@@ -116,27 +115,6 @@ def _colours(colours: Any, signed: bool, over: bool, kind: str) -> Any:
     if over and signed and colours is None:
         return LinearSegmentedColormap.from_list("over", [np.array(c) / 255 for c in (AGAINST, (255, 255, 255), FOR)])
     return colour_map(colours, signed)
-
-
-def _minus_signs(ax: Axes, values: Array, scale: Scale, extent: tuple[float, float, float, float]) -> None:
-    """Cells that speak strongly against carry a minus sign: a second cue, for who cannot tell the colours apart."""
-    height, width = values.shape
-    if max(height, width) > MARKED:
-        return
-    share = np.nan_to_num(scale.share(values))
-    for i, j in zip(*np.nonzero(share < -0.3), strict=True):
-        x = extent[0] + (j + 0.5) * (extent[1] - extent[0]) / width
-        y = extent[3] + (i + 0.5) * (extent[2] - extent[3]) / height
-        ax.text(
-            x,
-            y,
-            "\u2212",
-            color="white" if share[i, j] < -0.6 else "black",
-            fontsize=9,
-            ha="center",
-            va="center",
-            weight="bold",
-        )
 
 
 def fragment(view: Map, unit: str, signed: bool = True, limits: Limits | None = None, clip: float = 0.02) -> Markup:

@@ -47,7 +47,7 @@ def size_of(view: Channels, shown: int = SHOWN) -> tuple[float, float]:
     lines, columns = layout(view, shown)
     ratio = view.values.shape[1] / view.values.shape[2]
     high = lines * (1 if view.data is None else 2) * 1.2 * (min(max(ratio, 0.3), 3) + HEAD)
-    return 1.2 * columns + 1.6, high + 0.9
+    return 1.2 * columns + 1.6, max(3.2, high + 0.9)
 
 
 def draw(

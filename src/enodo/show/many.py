@@ -24,7 +24,9 @@ LOW_HIGH = "cividis"  # values of features: dark is low, light is high, also for
 
 def size_of(view: Table, kind: str, shown: int = SHOWN) -> tuple[float, float]:
     """Inches of a drawing."""
-    return (6.0, 4.4) if kind == "dependence" else (7.6, 1.7 + 0.34 * min(shown, len(view.names)))
+    if kind == "dependence":
+        return 6.0, 4.4
+    return 7.6, max(3.9 if kind == "heatmap" else 0, 1.7 + 0.34 * min(shown, len(view.names)))
 
 
 def beeswarm(
@@ -72,7 +74,7 @@ def heatmap(
     ax: Axes,
     *,
     shown: int = SHOWN,
-    order: str = "similar",
+    order: str | None = None,
     sign: str = "all",
     clip: float = 0.02,
     signed: bool = True,
@@ -83,11 +85,13 @@ def heatmap(
 ) -> None:
     """Rows from left to right, the strongest features from top to bottom, their mean size at the right.
 
-    order  of the rows: "similar" (by what their attributions have most in common), "score" or "given"
+    order  of the rows: "similar" (by what their attributions have most in common), "score" or "given"; where none is
+           named, rows that have names are left as they are given
     """
-    from enodo.show.axes import legend_bar, titled, told, under
+    from enodo.show.axes import legend_bar, minus_signs, titled, told, under
     from enodo.show.scale import paint
 
+    order = order or ("given" if view.rows is not None else "similar")
     if order not in ORDERS or (order == "score" and view.scores is None):
         known = ORDERS if view.scores is not None else ("similar", "given")
         refuse("order", repr(order), f"one of {', '.join(map(repr, known))}", nearest(str(order), known))
@@ -100,6 +104,8 @@ def heatmap(
     scale = scale_of(values, clip, signed, limit)
     extent = (-0.5, len(rows) - 0.5, len(features) - 0.5, -0.5)
     ax.imshow(paint(values, scale, colours), aspect="auto", interpolation="nearest", extent=extent)
+    if signed:
+        minus_signs(ax, values, scale, extent)
     _features(ax, view, features)
     sizes = np.where(np.isfinite(view.values), np.abs(view.values), 0).mean(0)
     for y, feature in enumerate(features):
@@ -112,14 +118,19 @@ def heatmap(
         _score_line(ax, blocks(view.scores[rows][None], block)[0], len(rows))
         title = title and f"{title}\n\n"  # above the line of scores
     told_order = {"similar": "similar ones side by side", "score": "by score", "given": "in the order given"}[order]
-    ax.set_xlabel(f"{len(rows):,} rows, {told_order}", fontsize=8)
+    drop = 30.0
     if view.rows is not None and len(rows) <= NAMED:
         names = [view.rows[i] for i in rows]
-        ax.set_xticks(range(len(rows)), names, rotation=90 if len(rows) > 8 else 0, parse_math=False)
-    legend_bar(ax, scale, sign, colour_map(colours, signed), f"{unit} per feature")
+        ax.set_xticks(range(len(rows)), names, rotation=90, parse_math=False, fontsize=8)
+        drop = 12 + 5.0 * max(map(len, names))
+    else:
+        kind = "rows" if view.rows is None else "places"
+        ax.set_xlabel(f"{len(rows):,} {kind}, {told_order}", fontsize=8)
+    legend_bar(ax, scale, sign, colour_map(colours, signed), f"{unit} per {view.part}")
     titled(ax, title)
     note = f"Each column is the mean of {block} rows." if block > 1 else ""
-    under(ax, " ".join(filter(None, [told(scale, view.values, sign), note, _counted(view, len(features))])), drop=30)
+    notes = [told(scale, view.values, sign), note, _counted(view, len(features))]
+    under(ax, " ".join(filter(None, notes)), drop)
 
 
 def _ordered(view: Table, order: str) -> Array:
@@ -152,8 +163,7 @@ def _features(ax: Axes, view: Table, order: Array) -> None:
 
 
 def _counted(view: Table, shown: int) -> str:
-    left = len(view.names) - shown
-    return f"{len(view.values):,} rows; the {shown} strongest of {len(view.names):,} features." if left > 0 else ""
+    return f"The {shown} strongest of {len(view.names):,} {view.part}s." if shown < len(view.names) else ""
 
 
 def low_high(ax: Axes, label: str, words: list[str] | None = None) -> None:

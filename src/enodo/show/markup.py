@@ -16,7 +16,7 @@ class Markup(str):
     __slots__ = ()
 
 
-EMPTY = {"br", "col", "img", "meta", "rect", "line", "stop", "source"}
+EMPTY = {"br", "col", "img", "meta", "source"}  # of HTML; those of SVG are closed, or else they would hold what follows
 
 
 def el(name: str, /, *children: Any, **attributes: Any) -> Markup:

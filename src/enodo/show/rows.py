@@ -41,6 +41,11 @@ class Table:
     scores: Array | None = None
     rows: list[str] | None = None
 
+    @property
+    def part(self) -> str:
+        """What a column is."""
+        return "feature" if self.rows is None else "unit"
+
     def strongest(self, count: int) -> Array:
         """Features by the mean size of their attributions."""
         size = np.where(np.isfinite(self.values), np.abs(self.values), 0).mean(0)

@@ -147,16 +147,19 @@ def overlay(values: Array, photo: Array, scale: Scale, opacity: float | None = N
     """
     if opacity is not None and not 0 <= opacity <= 1:
         refuse("opacity", str(opacity), "a number from 0 (unseen) to 1")
-    share = scale.share(values)
-    grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    ground = np.repeat((70 + 0.65 * grey)[..., None], 3, axis=2)
+    share = scale.share(values).astype(np.float32)
+    grey = photo.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    ground = (70 + np.float32(0.65) * grey)[..., None]
     if scale.signed and colours is None and opacity is None:
-        colour = np.where((share >= 0)[..., None], np.array(FOR, float), np.array(AGAINST, float))
+        colour = np.where((share >= 0)[..., None], np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     else:
-        colour = paint(values, scale, colours).astype(np.float64)
-    alpha = (MOST_OPAQUE * np.abs(share) ** 0.8 if opacity is None else np.full(share.shape, opacity))[..., None]
-    mixed = ground * (1 - alpha) + colour * alpha
-    return np.where(np.isnan(share)[..., None], NOT_A_NUMBER[scale.signed], mixed).round().astype(np.uint8)
+        colour = paint(values, scale, colours).astype(np.float32)
+    alpha = (
+        np.abs(share) ** np.float32(0.8) * np.float32(MOST_OPAQUE) if opacity is None else np.full_like(share, opacity)
+    )
+    mixed = (ground + (colour - ground) * alpha[..., None]).round()
+    mixed[np.isnan(share)] = NOT_A_NUMBER[scale.signed]
+    return np.asarray(mixed.astype(np.uint8))
 
 
 def number(value: float, sign: bool = True) -> str:

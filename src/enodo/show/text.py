@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from enodo.show.markup import Markup, el, join
-from enodo.show.scale import Scale, number, scale_of
+from enodo.show.scale import Limits, Scale, limit_for, number, scale_of
 from enodo.show.table import legend
 from enodo.show.textplot import draw, size_of
 from enodo.show.tokens import Array, Facts, Words
@@ -18,9 +18,9 @@ LEVELS = 10  # depths of colour: classes l0 .. l10 of the style sheet, so that t
 LISTED = 200  # words whose numbers are listed
 
 
-def fragment(view: Words, unit: str, signed: bool = True) -> Markup:
+def fragment(view: Words, unit: str, signed: bool = True, limits: Limits | None = None) -> Markup:
     """The text as HTML; a word's number shows on hovering, and the words by strength in a table that opens."""
-    scale = scale_of(view.values, 0.0, signed)
+    scale = scale_of(view.values, 0.0, signed, limit_for(view.values, limits))
     facts = told(view.facts) if view.facts else None
     return join(facts, written(view, scale), legend(scale, f"{unit} per word"), remark(view.values), ranking(view))
 

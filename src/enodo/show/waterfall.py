@@ -37,7 +37,8 @@ def draw(
 
     if not np.isfinite(view.values).all():
         lost = int((~np.isfinite(view.values)).sum())
-        refuse("attribution", f"{lost} values that are not finite", "finite values to add up", "Draw kind='bar'.")
+        given = "1 value that is" if lost == 1 else f"{lost:,} values that are"
+        refuse("attribution", f"{given} not finite", "finite values to add up", "Draw kind='bar'.")
     order = np.argsort(-np.abs(view.values), kind="stable")
     first, rest = order[:shown], order[shown:]
     names = [f"{view.names[i]} = {view.cells[i]}" if view.cells[i] else view.names[i] for i in first]

@@ -79,7 +79,9 @@ def completeness(trial: Trial) -> None:
 
 
 def rows(trial: Trial) -> None:
-    """A row's answer does not depend on its batch mates, nor on whether it has any."""
+    """A row's answer does not depend on its batch mates, nor on whether it has any, unless it is about the batch."""
+    if "batch" in trial.card.claims:
+        return
     answer, n = trial(), trial.case.rows
     lead = parts(answer)[0].ndim - parts(_value(trial))[0].ndim
     if "map" in trial.card.claims:  # the tokens of a picture may be its grid, of another rank
@@ -226,7 +228,7 @@ def ignored(trial: Trial) -> None:
     x, base = trial.case.inputs, trial.case.baseline
     if not (trial.at_inputs and isinstance(x, Tensor) and x.is_floating_point() and "score" in trial.card.needs):
         return
-    if "map" in trial.card.claims:  # columns may be the channels that are summed
+    if trial.card.claims & {"map", "shared"}:  # columns may be the channels that are summed, or share what others do
         return
     wider = torch.cat([x, x[..., :1] + 1], -1)
     base = torch.cat([base, base[..., :1] - 1], -1) if isinstance(base, Tensor) and base.ndim == x.ndim else base

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from enodo.core.errors import refuse
+from enodo.core.errors import BadType, describe, refuse
+from enodo.text.reading import Reading
 
 IDS, MASK = "input_ids", "attention_mask"
 OTHER_NAMES = {IDS: ("ids", "tokens", "x", "input"), MASK: ("mask", "masks")}  # by which models of one's own go
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts as a model takes them: `inputs` (B, T) under its own names, rows filled up to the longest."""
+
+    readings: list[Reading]
+    inputs: dict[str, Tensor]
+    real: Tensor  # (B, T) bool: tokens, not filling
+    own: Tensor  # (B, T) bool: tokens of the texts, not those that the tokenizer added
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the rows, without filling that none of them needs."""
+        longest = max(len(self.readings[i].tokens) for i in rows)
+        index = torch.as_tensor(list(rows))
+
+        def cut(t: Tensor) -> Tensor:
+            return t[index.to(t.device), :longest]
+
+        inputs = {name: cut(t) for name, t in self.inputs.items()}
+        return Batch([self.readings[i] for i in rows], inputs, cut(self.real), cut(self.own))
 
 
 def names_of(model: Any) -> dict[str, str]:
@@ -71,3 +94,30 @@ def device_of(model: Any) -> torch.device:
         for p in model.parameters():
             return p.device
     return torch.device("cpu")
+
+
+def listed(text: Any, pair: Any) -> list[tuple[str, str | None]]:
+    """A text, a pair, or a list of either, as a list of pairs; of a single text the second is None."""
+    if isinstance(text, str):
+        text, pair = [text], None if pair is None else [pair]
+    elif pair is None and isinstance(text, tuple) and len(text) == 2 and all(isinstance(t, str) for t in text):
+        text = [text]
+    if not isinstance(text, (list, tuple)) or not text:
+        given = "an empty list" if isinstance(text, (list, tuple)) else describe(text)
+        refuse("text", given, "a string or a list of strings", kind=BadType)
+    if pair is None:
+        return [t if isinstance(t, tuple) and len(t) == 2 else (t, None) for t in text]
+    if not isinstance(pair, (list, tuple)) or len(pair) != len(text):
+        refuse("pair", describe(pair), f"a second text for each of the {len(text)} texts")
+    return list(zip(text, pair, strict=True))
+
+
+def each(given: Any, rows: int, argument: str) -> list[Any]:
+    """One entry a text, of what was given once or for each."""
+    if isinstance(given, Tensor):
+        given = given.tolist()
+    if not isinstance(given, (list, tuple)):
+        return [given] * rows
+    if len(given) != rows:
+        refuse(argument, f"{len(given)} of them", f"one, or one for each of the {rows} texts")
+    return list(given)

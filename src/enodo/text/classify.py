@@ -11,64 +11,16 @@ from torch import Tensor
 
 from enodo.core.errors import nearest, refuse
 from enodo.core.targets import Each
-from enodo.text.explainer import Batch, TextExplainer
+from enodo.text.batch import Batch, each
+from enodo.text.explainer import TextExplainer
 from enodo.text.reading import Reading
 from enodo.text.result import TextAttribution
 
 
-class TextClassifierExplainer(TextExplainer):
-    """Why a text got its class, or its number (a regression): which of its words spoke for it, and which against.
+class ClassExplainer(TextExplainer):
+    """What explainers of classes share: the names of the classes, and what a model says in words."""
 
-    >>> explain = TextClassifierExplainer(model, tokenizer)  # doctest: +SKIP
-    >>> explain("What a lovely film!").words()  # doctest: +SKIP
-    """
-
-    def __call__(
-        self,
-        text: Any,
-        pair: Any = None,
-        *,
-        target: Any = "predicted",
-        label: Any = None,
-        **how: Any,
-    ) -> TextAttribution:
-        """Explain a string, a pair of strings, or a list of either.
-
-        target  "predicted", a class by name or number, one of these for each text, "all", or `Each` of several
-        label   the recorded answer, by name or number, or one for each text: for the reader only
-        how     as `about` has it: method, baseline, special, wrt, and the options of `enodo.explain` and of the method
-        """
-        batch = self.batch(text, pair)
-        targets, labels = (_each(v, len(batch.readings), n) for v, n in ((target, "target"), (label, "label")))
-
-        def settle(part: Batch, rows: Sequence[int]) -> tuple[Any, list[Reading]]:
-            logits = self.outputs(part)
-            logits = logits.reshape(len(logits), -1)
-            goal = self._goal(targets, logits, rows) if logits.shape[1] > 1 else None
-            named = goal if isinstance(goal, list) else [goal] * len(rows)
-            found = []
-            for reading, row, answer, index in zip(part.readings, rows, logits, named, strict=True):
-                wanted = self.name(index) if isinstance(index, int) else None
-                told = None if labels[row] is None else self.name(labels[row])
-                found.append(replace(reading, **self._said(answer), target=wanted, label=told))
-            return goal, found
-
-        return self.explain(batch, settle, **how)
-
-    def _goal(self, targets: Sequence[Any], logits: Tensor, rows: Sequence[int]) -> Any:
-        """The target of some rows as `enodo.explain` takes it: "all", Each, or the number of a class for each row."""
-        first = targets[rows[0]]
-        if isinstance(first, str) and first == "all":
-            return "all"
-        if isinstance(first, Each):
-            goals = [self._goal([t] * (max(rows) + 1), logits, rows) for t in first.targets]
-            return Each([torch.tensor(g) if isinstance(g, list) else g for g in goals])
-        return [
-            int(answer.argmax()) if targets[row] == "predicted" else self.index(targets[row], len(answer))
-            for row, answer in zip(rows, logits, strict=True)
-        ]
-
-    def _said(self, answer: Tensor) -> dict[str, Any]:
+    def said(self, answer: Tensor) -> dict[str, Any]:
         """What the model answers, in words: the class with its probability, the classes of several, or the number."""
         if len(answer) == 1:
             return {"prediction": f"{float(answer):.4g}"}
@@ -101,19 +53,61 @@ class TextClassifierExplainer(TextExplainer):
         return found[0]
 
 
+class TextClassifierExplainer(ClassExplainer):
+    """Why a text got its class, or its number (a regression): which of its words spoke for it, and which against.
+
+    >>> explain = TextClassifierExplainer(model, tokenizer)  # doctest: +SKIP
+    >>> explain("What a lovely film!").words()  # doctest: +SKIP
+    """
+
+    def __call__(
+        self,
+        text: Any,
+        pair: Any = None,
+        *,
+        target: Any = "predicted",
+        label: Any = None,
+        **how: Any,
+    ) -> TextAttribution:
+        """Explain a string, a pair of strings, or a list of either.
+
+        target  "predicted", a class by name or number, one of these for each text, "all", or `Each` of several
+        label   the recorded answer, by name or number, or one for each text: for the reader only
+        how     as `about` has it: method, baseline, special, wrt, and the options of `enodo.explain` and of the method
+        """
+        batch = self.batch(text, pair)
+        targets, labels = (each(v, len(batch.readings), n) for v, n in ((target, "target"), (label, "label")))
+
+        def settle(part: Batch, rows: Sequence[int]) -> tuple[Any, list[Reading]]:
+            logits = self.outputs(part)
+            logits = logits.reshape(len(logits), -1)
+            goal = self._goal(targets, logits, rows) if logits.shape[1] > 1 else None
+            named = goal if isinstance(goal, list) else [goal] * len(rows)
+            found = []
+            for reading, row, answer, index in zip(part.readings, rows, logits, named, strict=True):
+                wanted = self.name(index) if isinstance(index, int) else None
+                told = None if labels[row] is None else self.name(labels[row])
+                found.append(replace(reading, **self.said(answer), target=wanted, label=told))
+            return goal, found
+
+        return self.explain(batch, settle, **how)
+
+    def _goal(self, targets: Sequence[Any], logits: Tensor, rows: Sequence[int]) -> Any:
+        """The target of some rows as `enodo.explain` takes it: "all", Each, or the number of a class for each row."""
+        first = targets[rows[0]]
+        if isinstance(first, str) and first == "all":
+            return "all"
+        if isinstance(first, Each):
+            goals = [self._goal([t] * (max(rows) + 1), logits, rows) for t in first.targets]
+            return Each([torch.tensor(g) if isinstance(g, list) else g for g in goals])
+        return [
+            int(answer.argmax()) if targets[row] == "predicted" else self.index(targets[row], len(answer))
+            for row, answer in zip(rows, logits, strict=True)
+        ]
+
+
 def probabilities(scores: Tensor) -> Tensor:
     """Softmax of class scores (C,); scores that are probabilities already are left as they are."""
     if bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-4:
         return scores
     return scores.softmax(0)
-
-
-def _each(given: Any, rows: int, argument: str) -> list[Any]:
-    """One entry a text, of what was given once or for each."""
-    if isinstance(given, Tensor):
-        given = given.tolist()
-    if not isinstance(given, (list, tuple)):
-        return [given] * rows
-    if len(given) != rows:
-        refuse(argument, f"{len(given)} of them", f"one, or one for each of the {rows} texts")
-    return list(given)

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from enodo.core.errors import BadType, describe, refuse
+from enodo.core.absence import Absence
+from enodo.core.errors import BadType, refuse
 from enodo.core.explain import explain
+from enodo.core.features import Features
 from enodo.core.points import INPUT
+from enodo.core.registry import card_of
 from enodo.core.targets import tensor_of
 from enodo.text.baselines import known, replaced, token_of
-from enodo.text.batch import IDS, device_of, limit_of, names_of, padded
+from enodo.text.batch import IDS, MASK, Batch, device_of, limit_of, listed, names_of, padded
 from enodo.text.reading import Reading, read
 from enodo.text.result import TextAttribution, joined
+from enodo.text.units import grouped, shares
 
 CHUNK = 16  # rows of a pass that only asks what the model answers
 ALIKE = 1e-3  # difference of two answers, as a share of their size, that rounding may make
 
 
 # (a batch, which of all rows it has) -> its target, its readings with what the model says about them
-Settle = Callable[["Batch", Sequence[int]], tuple[Any, list[Reading]]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Texts as a model takes them: `inputs` (B, T) under its own names, rows filled up to the longest."""
-
-    readings: list[Reading]
-    inputs: dict[str, Tensor]
-    real: Tensor  # (B, T) bool: tokens, not filling
-    own: Tensor  # (B, T) bool: tokens of the texts, not those that the tokenizer added
-
-    def take(self, rows: Sequence[int]) -> Batch:
-        """Some of the rows, without filling that none of them needs."""
-        longest = max(len(self.readings[i].tokens) for i in rows)
-        index = torch.as_tensor(list(rows))
-
-        def cut(t: Tensor) -> Tensor:
-            return t[index.to(t.device), :longest]
-
-        inputs = {name: cut(t) for name, t in self.inputs.items()}
-        return Batch([self.readings[i] for i in rows], inputs, cut(self.real), cut(self.own))
+Settle = Callable[[Batch, Sequence[int]], tuple[Any, list[Reading]]]
 
 
 class TextExplainer:
@@ -76,7 +58,7 @@ class TextExplainer:
     # ------------------------------------------------------------ reading
     def batch(self, text: Any, pair: Any = None) -> Batch:
         """A string, a pair or a list of either as tensors on the model's device."""
-        found = [read(self.tokenizer, first, second, self.limit) for first, second in _listed(text, pair)]
+        found = [read(self.tokenizer, first, second, self.limit) for first, second in listed(text, pair)]
         readings, rows = [reading for reading, _ in found], [row for _, row in found]
         for reading in readings:
             if not reading.tokens:
@@ -138,29 +120,39 @@ class TextExplainer:
         method: Any = "integrated_gradients",
         baseline: Any = None,
         special: str = "keep",
+        level: str | None = None,
         wrt: Any = None,
         **options: Any,
     ) -> TextAttribution:
         """`enodo.explain` asked about texts; options that are not named here are its own and the method's.
 
         baseline  what stands in the place of the words: "pad", "mask", "unk" or any other token, its id, "zero" (zero
-                  word vectors), or ids (B, T); without one, the first of these that the tokenizer has
+                  word vectors), or ids (B, T); without one, the first of these that the tokenizer has. Methods that
+                  take words away have "masked" (by the attention mask) and "dropped" as well
         special   "keep": tokens that the tokenizer adds stand in the baseline as well, and so get nothing; "baseline":
                   they are compared as all others are
+        level     "word", "token" or "sentence": what methods that take parts of a text away take away together. Each
+                  of its tokens has an equal share of what it gets
         wrt       a layer instead of the tokens
         """
+        card = card_of(method)
         if special not in ("keep", "baseline"):
             refuse("special", repr(special), '"keep" or "baseline"')
         if getattr(self.config, "pad_token_id", 0) is None:
             options.setdefault("batch_size", 1)  # such models look for a text's end, and take one row at a time
-        found = explain(
-            self.model, batch.inputs, method, target=target, baseline=self._reference(batch, baseline, special),
-            wrt=INPUT[self.names[IDS]] if wrt is None else wrt, **options,
-        )  # fmt: skip
+        share = batch.real.double()  # nothing for the filling, where rounding may have left traces
+        if "features" in card.options and "features" not in options and wrt is None:
+            groups = grouped(readings, level or "word", special == "keep")
+            options["features"] = Features.tokens(groups)
+            share = shares(groups, batch.real)
+        elif level is not None:
+            refuse("level", repr(level), f"a method with `features`, which {card.name} has not", "Read its words().")
+        reference = self.reference(batch, baseline, special, "absence" in card.needs)
+        place = INPUT[self.names[IDS]] if wrt is None else wrt
+        found = explain(self.model, batch.inputs, method, target=target, baseline=reference, wrt=place, **options)
         if wrt is None:
-            found.values = found.tensor * batch.real.to(
-                found.tensor.device
-            )  # without traces of rounding on the filling
+            found.values = found.tensor * share.to(found.tensor)
+            found.stderr = None if found.stderr is None else found.stderr * share.to(found.tensor)
         found.class_names = self.classes
         found.notes += [
             f"Only the first {len(r.tokens):,} of {len(r.tokens) + r.unread:,} tokens were read."
@@ -168,29 +160,17 @@ class TextExplainer:
         ]  # fmt: skip
         return TextAttribution.over(found, readings)
 
-    def _reference(self, batch: Batch, baseline: Any, special: str) -> Any:
-        """The baseline for a batch, as `enodo.explain` takes it."""
+    def reference(self, batch: Batch, baseline: Any, special: str, away: bool = False) -> Any:
+        """The baseline for a batch, as `enodo.explain` takes it; `away`: for a method that takes tokens away."""
         baseline = known(self.tokenizer)[0] if baseline is None else baseline
         name = self.names[IDS]
+        if isinstance(baseline, str) and baseline in ("masked", "dropped"):
+            return getattr(Absence, baseline)(self.names.get(MASK, MASK))
         if isinstance(baseline, str) and baseline == "zero":
+            if away:
+                refuse("baseline", "'zero' with a method that takes tokens away", "a token, 'masked' or 'dropped'")
             return None
         if isinstance(baseline, (str, int)):
             kept = ~batch.own if special == "keep" else ~batch.real
             return {name: replaced(batch.inputs[name], kept, token_of(self.tokenizer, baseline))}
         return {name: baseline} if isinstance(baseline, Tensor) else baseline
-
-
-def _listed(text: Any, pair: Any) -> list[tuple[str, str | None]]:
-    """A text, a pair, or a list of either, as a list of pairs; of a single text the second is None."""
-    if isinstance(text, str):
-        text, pair = [text], None if pair is None else [pair]
-    elif pair is None and isinstance(text, tuple) and len(text) == 2 and all(isinstance(t, str) for t in text):
-        text = [text]
-    if not isinstance(text, (list, tuple)) or not text:
-        given = "an empty list" if isinstance(text, (list, tuple)) else describe(text)
-        refuse("text", given, "a string or a list of strings", kind=BadType)
-    if pair is None:
-        return [t if isinstance(t, tuple) and len(t) == 2 else (t, None) for t in text]
-    if not isinstance(pair, (list, tuple)) or len(pair) != len(text):
-        refuse("pair", describe(pair), f"a second text for each of the {len(text)} texts")
-    return list(zip(text, pair, strict=True))

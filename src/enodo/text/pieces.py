@@ -51,7 +51,7 @@ def merged(tokens: Sequence[str]) -> Pieces:
         else:
             words.append([token])
             added.append(alone)
-        open_ = not alone and (not token.endswith("</w>") if ending else token.endswith("@@"))
+        open_ = not alone and (not token.endswith("</w>") if ending else (token.endswith("@@") and len(token) > 2))
         owner.append(len(words) - 1)
     shown = [w[0] if a else printed(w, letters) or w[0] for w, a in zip(words, added, strict=True)]
     return Pieces(shown, added, owner)

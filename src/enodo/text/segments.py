@@ -100,7 +100,8 @@ def owners(spans: Sequence[Span | None], text: str, level: str) -> list[int | No
         unit = k if k < len(units) and units[k][0] < max(end, start + 1) else -1
         one = unit == last != -1 and not is_unspaced(text[start:end])
         same = unit in (-1, last) if level == "sentence" else one
-        if count < 0 or not (same or start < ended or start == end or begun == ended):
+        touches = start == ended and (start == end or begun == ended)  # a piece without letters goes with its neighbour
+        if count < 0 or not (same or start < ended or touches):
             count, begun, ended, last = count + 1, start, end, unit
         else:
             ended, last = max(ended, end), unit if unit >= 0 else last

@@ -81,19 +81,29 @@ def contributions(z: Tensor, v: Tensor, weights: Tensor) -> Tensor:
     return gained - torch.einsum("ktb,k->tb", v, as_other)[..., None]
 
 
+def by_size(weights: Tensor, size: Tensor, less: int) -> Tensor:
+    """weights[size - less], zero outside of them."""
+    at = size - less
+    return torch.where((at >= 0) & (at < len(weights)), weights.to(size.device)[at.clamp(0, len(weights) - 1)], 0)
+
+
 def synergies(z: Tensor, v: Tensor, weights: Tensor) -> Tensor:
     """What coalitions add to the interactions of pairs of features, (T, B, n, n); the diagonal means nothing.
 
     That of i and j is the sum over S without both of weights[|S|] (v(S + i + j) - v(S + i) - v(S + j) + v(S)).
     """
-    size, none = z.sum(1).long(), weights.new_zeros(1)
-    both, one, neither = (
-        torch.cat([none] * before + [weights] + [none] * (2 - before)).to(v.device)[size] for before in (2, 1, 0)
-    )
-    whole = torch.einsum("ktb,ki,kj->tbij", v * (both + 2 * one + neither)[:, None, None], z, z)
-    single = torch.einsum("ktb,kn->tbn", v, z * (one + neither)[:, None])
-    rest = torch.einsum("ktb,k->tb", v, neither)[..., None, None]
-    return whole - single[..., None] - single[..., None, :] + rest
+    both, one, none = (by_size(weights, z.sum(1).long(), less)[:, None, None] for less in (2, 1, 0))
+    return by_pair(z[:, None], v * both, -v * one, v * none)
+
+
+def by_pair(z: Tensor, both: Tensor, one: Tensor, none: Tensor) -> Tensor:
+    """For each two features the sum over coalitions z (k, 1 or B, n) of the number for how many of them are in it.
+
+    The numbers are (k, T, B), the sums (T, B, n, n).
+    """
+    single = torch.einsum("ktb,kbn->tbn", one - none, z)
+    together = torch.einsum("ktb,kbi,kbj->tbij", both - 2 * one + none, z, z)
+    return together + single[..., None] + single[..., None, :] + none.sum(0)[..., None, None]
 
 
 def summed(game: Game, weights: Tensor) -> Tensor:

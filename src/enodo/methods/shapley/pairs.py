@@ -84,15 +84,16 @@ class Pairs:
 
     def __init__(self, game: Game, plan: Plan, fixed: bool, streams: Streams | None = None) -> None:
         self.game, self.plan, self.fixed, self.streams = game, plan, fixed, streams or game.q.streams
-        self.known: Tensor | None = None  # (e, T, B): y of the coalitions taken whole
+        self.details: dict[str, Tensor] = {}
+        self.known: Tensor | None = None  # (2, e, T, B): scores of the coalitions taken whole and of their complements
         self.drawn: list[Tensor] = []  # coalitions (m, B, n), bool
-        self.seen: list[Tensor] = []  # their y, (m, T, B)
+        self.seen: list[Tensor] = []  # their scores, (2, m, T, B)
 
     def more(self, units: int) -> None:
         """Evaluate this many pairs more, those taken whole first."""
         plan, n = self.plan, self.game.n
         if self.known is None:
-            self.known = self._differences(plan.whole)
+            self.known = self._scores(plan.whole)
             units -= len(plan.whole)
         if units <= 0 or not len(plan.sizes):
             return
@@ -104,20 +105,18 @@ class Pairs:
         members = torch.arange(n) < size[..., None]
         z = torch.zeros(order.shape, dtype=torch.bool).scatter_(-1, order, members).movedim(0, 1)
         self.drawn.append(z)
-        self.seen.append(self._differences(z))
+        self.seen.append(self._scores(z))
 
-    def _differences(self, z: Tensor) -> Tensor:
-        """y of coalitions (k, n) or (k, B, n): (k, T, B)."""
+    def _scores(self, z: Tensor) -> Tensor:
+        """Of coalitions (k, n) or (k, B, n) and of their complements: (2, k, T, B)."""
         k = len(z)
 
         def make(i: int, j: int) -> Tensor:
             return torch.cat([z[i : min(j, k)], ~z[max(i - k, 0) : max(j - k, 0)]])
 
         found = [lifted(s) for _, _, s in self.game.stream(2 * k, make, empty=True)]
-        if not found:
-            return lifted(self.game.full, 0).new_zeros(0, *lifted(self.game.full, 0).shape)
-        whole = torch.cat(found)
-        return whole[:k] - whole[k:]
+        whole = torch.cat([lifted(self.game.full, 0)[None][:0], *found])
+        return whole.view(2, k, *whole.shape[1:])
 
     def answer(self) -> tuple[Tensor, Tensor]:
         """Values of features and their standard errors, (T, B, n)."""
@@ -147,13 +146,13 @@ class Pairs:
         """Equations d a = y with weights w: (1 or B, k, n), (T, B, k), (1 or B, k); the fixed sum taken out of them."""
         share = self.plan.rest / max(self.count, 1)
         found = [] if drawn_only or self.known is None else [(self.plan.whole[:, None], self.known, self.plan.weights)]
-        for z, y in zip(self.drawn, self.seen, strict=True):
-            found.append((z, y, torch.full((len(z),), share, dtype=torch.float64)))
-        for z, y, w in found:
+        for z, v in zip(self.drawn, self.seen, strict=True):
+            found.append((z, v, torch.full((len(z),), share, dtype=torch.float64)))
+        for z, v, w in found:
             size = max(1, BLOCK // max(1, z.shape[1] * z.shape[2]))
             for i in range(0, len(z), size):
                 d = (2 * z[i : i + size].to(gap.device, torch.float64) - 1).movedim(0, 1)
-                at = y[i : i + size].movedim(0, -1)
+                at = (v[0, i : i + size] - v[1, i : i + size]).movedim(0, -1)
                 if self.fixed:
                     level = d.mean(-1, keepdim=True)
                     d, at = d - level, at - gap[..., None] * level[..., 0]
@@ -181,8 +180,8 @@ class Pairs:
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
         some = Pairs(game, self.plan, self.fixed, self.streams.take(rows))
-        some.known = None if self.known is None else self.known[:, :, rows]
-        some.drawn, some.seen = [z[:, rows] for z in self.drawn], [y[:, :, rows] for y in self.seen]
+        some.known = None if self.known is None else self.known[..., rows]
+        some.drawn, some.seen = [z[:, rows] for z in self.drawn], [v[..., rows] for v in self.seen]
         return some
 
 

@@ -28,6 +28,7 @@ class Orders:
     def __init__(self, game: Game, levels: Sequence[Tensor] = (), streams: Streams | None = None) -> None:
         self.game, self.levels, self.streams = game, levels, streams or game.q.streams
         self.cost = 2 * max(game.n - 1, 1)
+        self.details: dict[str, Tensor] = {}
         self.gains: list[Tensor] = []  # each (units, T, B, n)
         self.spans: list[Tensor] = []  # the difference between the two of a pair, likewise
 

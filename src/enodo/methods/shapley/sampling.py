@@ -11,6 +11,7 @@ from torch import Tensor
 from enodo.core.errors import SamplingWarning, SettlingWarning
 from enodo.core.game import Game
 from enodo.core.question import Question
+from enodo.core.values import along
 from enodo.methods.path import check_tol
 
 from .found import Found, some_rows
@@ -26,6 +27,7 @@ class Sampler(Protocol):
     """An estimate of the values of features that grows with each round of samples."""
 
     cost: int  # evaluations a unit
+    details: dict[str, Tensor]  # (T, B, ...), of the last answer
 
     def more(self, units: int) -> None:
         """Draw and evaluate this many units more."""
@@ -47,13 +49,13 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
     if tol is None:
         sampler.more(most)
         values, stderr = sampler.answer()
-        _warn_if_loose(q, values, stderr, most * sampler.cost)
-        return Found(values, stderr)
+        warn_if_loose(q, values, stderr, most * sampler.cost)
+        return Found(values, stderr, details=sampler.details)
     check_tol(tol)
     done = min(first, most)
     sampler.more(done)
     values, stderr = sampler.answer()
-    error = _width(values, stderr)
+    error, details = _width(values, stderr), sampler.details
     rows = torch.arange(q.rows)
     while done < most:
         open_ = error[:, rows] > tol
@@ -70,6 +72,8 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         values[:, rows] = torch.where(open_[..., None], new, values[:, rows])
         stderr[:, rows] = torch.where(open_[..., None], spread, stderr[:, rows])
         error[:, rows] = torch.where(open_, _width(new, spread), error[:, rows])
+        for name, t in sampler.details.items():
+            details[name][:, rows] = torch.where(along(open_, t), t, details[name][:, rows])
     worst = error.max().item()
     if worst > tol:
         _say(
@@ -78,7 +82,7 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
             f"evaluations, tol={tol:g} was asked for. Raise max_evaluations, or group features.",
             SettlingWarning,
         )
-    return Found(values, stderr, error)
+    return Found(values, stderr, error, details)
 
 
 def _width(values: Tensor, stderr: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(part == 0, part, part / whole)
 
 
-def _warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> None:
+def warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> None:
     """Name the expected error where a budget is too small for the number of features."""
     expected = _ratio(stderr.norm(dim=-1), values.norm(dim=-1)).max().item()
     if expected > LOOSE:

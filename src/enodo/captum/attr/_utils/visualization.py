@@ -21,7 +21,7 @@ from enodo.captum.attr._utils._visualized import (
 )
 from enodo.core.errors import BadType, nearest, refuse
 from enodo.show.pixels import array_of, as_photo
-from enodo.show.scale import chosen, limit_of
+from enodo.show.scale import chosen, counted, limit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def normalized(attr: Any, sign: str, outlier_perc: float = 2) -> tuple[np.ndarra
     finite = np.isfinite(values)
     size = np.abs(values[finite])
     limit = limit_of(size, outlier_perc / 100)
-    told = "" if finite.all() else f"{int((~finite).sum()):,} values are not finite"
+    told = "" if finite.all() else f"{counted(int((~finite).sum()), 'value')} not finite"
     if limit == 0:
         words = {"all": "Every value is zero", "absolute_value": "Every value is zero"}
         return np.where(np.isnan(values), np.nan, 0.0), told or words.get(sign, f"No value is {sign}")

@@ -1,4 +1,4 @@
-"""Every row against every row of a background, under rules that compare: one pass for each, one back for the pairs."""
+"""Rules that compare the inputs with baselines: with one for each row, and with every row of a background."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from . import entry
 from . import tree as trees
 from .budget import is_out_of_memory
-from .ledger import Ledger
-from .pairs import Pairs, Unpairable
+from .ledger import Ledger, Unpairable
+from .pairs import Pairs
 from .rules import Rules
 from .tables import Table
 from .values import Values
@@ -23,10 +23,46 @@ from .vjp import one_hot
 if TYPE_CHECKING:
     from .question import Question
 
-Comparison = tuple[Values, Values, Tensor]  # values of k baselines, multipliers, scores: see `compared`
+Comparison = tuple[Values, Values, Tensor]  # values of k baselines, multipliers, scores: see `crossed`
+
+# A model that fails on other numbers of rows than the inputs', or under torch.vmap. A true error is met again.
+_NO_FEWER_ROWS = (Unpairable, RuntimeError, ValueError, IndexError)
 
 
-def compared(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Comparison]:
+def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
+    """The values at `wrt` for the inputs and for the baseline, and the gradient under a table that compares them.
+
+    One pass at the baseline, of which the operations are kept, and one at the inputs. A baseline that all rows share
+    goes forward as one row, where the rows of a value can be told.
+    """
+    if q.rows > 1 and not q.create_graph and _alike(q) and all(map(_one_for_all, q.entry_x0.leaves)):
+        try:
+            return _against(q, table, on_unknown, q.take(torch.zeros(1, dtype=torch.long)))
+        except _NO_FEWER_ROWS as error:
+            if is_out_of_memory(error):
+                raise
+    return _against(q, table, on_unknown, q)
+
+
+def _one_for_all(t: Tensor) -> bool:
+    return t.stride(0) == 0 or bool((t == t[:1]).all())
+
+
+def _against(q: Question, table: Table, on_unknown: Any, at: Question) -> tuple[Values, Values, Values]:
+    """`multipliers`, the rows of the baseline's pass being those of `at`."""
+    ledger = Ledger(q.create_graph, q.rows if at.rows < q.rows else 0)
+    points = q.entry_x0.map(lambda t, n: t[None, :n], at.rows)
+    before = replace(at, rules=Rules(table, on_unknown=silent(on_unknown), record=ledger))
+    sight, output = before.passed(points, 1, grad=True, afresh=True)
+    x, g = q.gradient_under(table, on_unknown, ledger)
+    x0 = sight.values if q.create_graph else sight.values.map(Tensor.detach)
+    x0 = x0.map(lambda t, x: t.expand(x.shape), x)
+    base = q.score_of(output, 1).detach() if at is q else _scored(q, output, 1)[0]
+    q.memo.update({"x0": x0, "baseline scores": base})
+    return x, x0, g
+
+
+def crossed(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Comparison]:
     """What is at `wrt` for the background, what a table makes of the gradient of each row against it, and its scores.
 
     For k of its R rows at a time: values (k, B, ...), or (k, 1, ...) for all rows; multipliers (k, B, ...), or
@@ -35,12 +71,12 @@ def compared(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[C
     forward pair by pair.
     """
     size, done = len(q.entry_x0.leaves[0]), 0
-    if size > 1 and q.rows * size > 2 and not q.create_graph and not q.call.state.training and _alike(q):
+    if size > 1 and q.rows * size > 2 and not q.create_graph and _alike(q):
         try:
-            for found in _crossed(q, table, on_unknown):
+            for found in _in_crossed_passes(q, table, on_unknown):
                 yield found
                 done += len(found[0].leaves[0])
-        except (RuntimeError, ValueError, Unpairable) as error:
+        except _NO_FEWER_ROWS as error:
             if is_out_of_memory(error):
                 raise
     for r in range(done, size):
@@ -53,13 +89,15 @@ def _one_by_one(q: Question, table: Table, on_unknown: Any, r: int) -> Compariso
     size = len(q.entry_x0.leaves[0])
     baseline = entry.take_baseline(q.baseline, size, torch.full((q.rows,), r))
     part = replace(q, baseline=baseline, background=False, target=q.settled_target, memo={})
-    _, x0, m = part.multipliers(table, on_unknown)
+    _, x0, m = multipliers(part, table, on_unknown)
     q.memo.update({name: part.memo[name] for name in ("sight", "x", "scores")})
     return x0, m, part.baseline_scores
 
 
 def _alike(q: Question) -> bool:
-    """Whether the rows differ in nothing but what the background takes the place of."""
+    """Whether the rows differ in nothing but what baselines take the place of, and do not act on each other."""
+    if q.call.state.training:
+        return False
     forms = zip(q.entry.points, q.at_entry.sight.forms, strict=True)
     free = {(*p.path, *path) for p, form in forms for path in form.paths}
     rest = [t for path, t in trees.leaves(q.call.inputs) if path not in free]
@@ -68,21 +106,20 @@ def _alike(q: Question) -> bool:
     return q.rows == 1 or all(bool((t == t[:1]).all()) for t in rows)
 
 
-def _crossed(q: Question, table: Table, on_unknown: Any) -> Iterator[Comparison]:
+def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[Comparison]:
     """One pass for all rows, passes for the background, and passes back for as many pairs as a pass may have rows."""
     pairs = Pairs(q.rows)
     here = replace(q, rules=Rules(table, on_unknown=on_unknown, pairs=pairs))
     sight, output = here._at_inputs(grad=True)
     scores = here._remember(sight, output)
     one = replace(q.take(torch.zeros(1, dtype=torch.long)), target=None)
-    silent = on_unknown if on_unknown == "error" else lambda name, spot: None
     size, done = len(q.entry_x0.leaves[0]), 0
     while done < size:
         n = q.budget.points(1, size - done)
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
-        before = replace(one, rules=Rules(table, on_unknown=silent, record=ledger))
+        before = replace(one, rules=Rules(table, on_unknown=silent(on_unknown), record=ledger))
         sight0, output0 = before.passed(points, n, grad=True, afresh=True)
         pairs.meet(ledger, n)
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
@@ -90,12 +127,17 @@ def _crossed(q: Question, table: Table, on_unknown: Any) -> Iterator[Comparison]
         while start < n:
             k = q.budget.points(q.rows, n - start)
             index = torch.arange(start, start + k, device=scores.device)
-            m = _multipliers(here, pairs, scores, sight.values, index)
-            if pairs.merged and not start + done:
+            m = _pulled(here, pairs, scores, sight.values, index)
+            if pairs.layout.merged and not start + done:
                 _try_one(q, table, m)
             yield x0.map(lambda t, i, j: t[i:j, None], start, start + k), m, base[start : start + k]
             start += k
         done += n
+
+
+def silent(on_unknown: Any) -> Any:
+    """For passes beside the one under rules: what is unknown is told once."""
+    return on_unknown if on_unknown == "error" else lambda name, spot: None
 
 
 def _scored(q: Question, output: Any, n: int) -> Tensor:
@@ -109,12 +151,12 @@ def _scored(q: Question, output: Any, n: int) -> Tensor:
     return found
 
 
-def _multipliers(q: Question, pairs: Pairs, scores: Tensor, x: Values, index: Tensor) -> Values:
+def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, index: Tensor) -> Values:
     """What the rules make of the gradients of the scores (B,) or (T, B), for each of the baselines chosen."""
     unused: set[int] = set()
 
     def pulled(which: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
-        pairs.index = which
+        pairs.layout.index = which
         found = torch.autograd.grad(scores, x.leaves, seed, retain_graph=True, allow_unused=True)
         unused.update(i for i, g in enumerate(found) if g is None)
         return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(found, x.leaves, strict=True))

@@ -1,0 +1,112 @@
+"""Interactions of two features from sampled coalitions.
+
+The definition is a sum over all coalitions, so a sample of them, each weighed by how rarely it is drawn, estimates it
+without bias (Fumagalli et al. 2023, arXiv:2303.01179, theorem 4.1). How far it is off depends on how large the scores
+are: what is summed is therefore what a model of single features and, where there are coalitions enough, of products of
+two leaves over. The interactions of that model are its coefficients.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from enodo.core.game import Game
+from enodo.core.question import Question
+
+from .every import by_pair, by_size, lifted, shapley_weights
+from .found import Found
+from .pairs import Pairs, Plan, kernel_law
+from .sampling import warn_if_loose
+
+PER_PRODUCT = 2  # coalitions that a model has for each product of two features, at least
+
+
+def sampled(q: Question, game: Game, max_evaluations: int) -> Found:
+    """Shapley values by regression, and the matrix of interactions from the same coalitions."""
+    n, most = game.n, max_evaluations // 2
+    pairs = Pairs(game, Plan.of(kernel_law(n), n, most, 1), fixed=True)
+    pairs.more(most)
+    values, stderr = pairs.answer()
+    warn_if_loose(q, values, stderr, 2 * most)
+    index, spread = _index(pairs, values)
+    return matrix(values, index, stderr, spread)
+
+
+def matrix(values: Tensor, index: Tensor, stderr: Tensor, spread: Tensor) -> Found:
+    """Half of the index beside the diagonal; on it what is left of the value. With standard errors of both."""
+    eye = torch.eye(values.shape[-1], dtype=torch.bool, device=values.device)
+    beside, around = (torch.where(eye, 0, t / 2) for t in (index, spread))
+    whole = torch.where(eye, (values - beside.sum(-1))[..., None], beside)
+    errors = torch.where(eye, (stderr.square() + around.square().sum(-1)).sqrt()[..., None], around)
+    return Found(values, stderr, details={"interactions": whole, "interactions_stderr": errors})
+
+
+def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The Shapley interaction index (T, B, n, n), the diagonal meaning nothing, and its standard error."""
+    plan, n, rows = pairs.plan, pairs.game.n, values.shape[1]
+    z = torch.cat([plan.whole[:, None].expand(-1, rows, -1), *pairs.drawn]).to(values.device, torch.float64)
+    v = torch.cat([t for t in (pairs.known, *pairs.seen) if t is not None], 1)
+    size = z[:, 0].sum(-1).long() if not pairs.count else z.sum(-1).long()
+    size = size.reshape(len(z), -1).expand(-1, rows)  # (k, B)
+    often = torch.ones_like(size, dtype=torch.float64)
+    if pairs.count:
+        chance = torch.zeros(n + 1, dtype=torch.float64)
+        chance[plan.sizes] = plan.chances * pairs.count
+        counts = torch.tensor([_pairs_of(n, s) for s in range(n + 1)], dtype=torch.float64)
+        often[len(plan.whole) :] = (counts / chance.clamp(min=1e-300)).to(size.device)[size[len(plan.whole) :]]
+    shrink, products = 0.0, z.new_zeros(*values.shape, n)
+    if len(z) >= PER_PRODUCT * n * (n - 1) / 2:
+        products, shrink = _products(z, v.sum(0)), n * (n - 1) / 2 / len(z)
+    empty = lifted(pairs.game.empty, 0)
+    fit = _Fit(empty, values, products)
+    rest = v - torch.stack([fit(z), fit(1 - z)])
+    ends = torch.stack([empty, lifted(pairs.game.full, 0)]) - torch.stack([fit(z[:1] * 0), fit(z[:1] * 0 + 1)])[:, 0]
+    weights = shapley_weights(n - 1)
+    own = [by_size(weights, size, k)[:, None] * often[:, None] for k in (2, 1, 0)]
+    across = [by_size(weights, n - size, k)[:, None] * often[:, None] for k in (0, 1, 2)]
+    both, one, none = (rest[0] * a + rest[1] * b for a, b in zip(own, across, strict=True))
+    index = products + by_pair(z, both, -one, none) + (ends.sum(0) / (n - 1))[..., None, None]
+    if not pairs.count:
+        return index, torch.zeros_like(index)
+    drawn = slice(len(plan.whole), None)
+    parts = [t[drawn] for t in (both, -one, none)]
+    mean = by_pair(z[drawn], *parts) / pairs.count
+    squares = by_pair(z[drawn], *(t.square() for t in parts)) / pairs.count
+    return index, ((squares - mean.square()).clamp(min=0) * pairs.count).sqrt() / (1 - shrink)
+
+
+def _pairs_of(n: int, size: int) -> float:
+    """Coalitions of a size, complements aside."""
+    return math.comb(n, size) / (1 + (2 * size == n))
+
+
+class _Fit:
+    """v(none) + a z + sum over i < j of c_ij z_i z_j, whose Shapley values are `values` and interactions `products`."""
+
+    def __init__(self, empty: Tensor, values: Tensor, products: Tensor) -> None:
+        self.empty, self.products = empty, products
+        self.alone = values - products.sum(-1) / 2
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """(k, B, n) -> (k, T, B)."""
+        together = torch.einsum("kbi,tbij,kbj->ktb", z, self.products, z) / 2
+        return self.empty + torch.einsum("kbi,tbi->ktb", z, self.alone) + together
+
+
+def _products(z: Tensor, even: Tensor) -> Tensor:
+    """The coefficients c_ij of products, (T, B, n, n), from v(z) + v(complement) = c + sum of c_ij d_i d_j / 2."""
+    n = z.shape[-1]
+    i, j = torch.triu_indices(n, n, 1)
+    d = (2 * z - 1).movedim(0, 1)  # (B, k, n)
+    a = d[..., i] * d[..., j] / 2
+    y = even.permute(2, 0, 1)  # (B, k, T)
+    a, y = a - a.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    solved: Tensor = torch.linalg.lstsq(a, y, driver="gelsd" if a.device.type == "cpu" else None).solution.movedim(
+        -1, 0
+    )
+    found: Tensor = solved.new_zeros(*solved.shape[:2], n, n)
+    found[..., i, j] = found[..., j, i] = solved
+    return found

@@ -95,7 +95,8 @@ class Call:
         """The call with its rows repeated k times, point by point: (k * B, ...); the pass sets what is at `put`."""
         if k == 1:
             return self
-        if put is not None and put.at_inputs and not put.ids and isinstance(self.inputs, Tensor) and not (self.args or self.kwargs):
+        alone = isinstance(self.inputs, Tensor) and not (self.args or self.kwargs)
+        if alone and put is not None and put.at_inputs and not put.ids:
             return replace(self, rows=k * self.rows)  # all that has rows is set
         return self.each(lambda t: stack(t, k), k * self.rows)
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 12  # bars before the rest is summed up in one line
 
 
-def fragment(
-    view: Bars, unit: str, signed: bool = True, limits: Limits | None = None, shown: int = SHOWN
-) -> Markup:
+def fragment(view: Bars, unit: str, signed: bool = True, limits: Limits | None = None, shown: int = SHOWN) -> Markup:
     """The strongest bars as an HTML table, and the others in a part that opens."""
     scale = scale_of(view.values, 0.0, signed, limit_for(view.values, limits))
     order = np.argsort(-np.abs(view.values), kind="stable")

@@ -7,7 +7,8 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 * `q.gradient()`: the values at `wrt` and the gradient of the score there;
 * `q.game(features)`: the score for any set of features present (`core.game`);
 * `q.gradient_under(table)`, `q.multipliers(table)`: the gradient under rules, alone or compared with the baseline;
-* `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
+* `q.values(n, points)`, `q.grads(n, points)`, `q.scored_grads(n, points)`: scores, gradients, or both, with `wrt` set
+  to a stream of n points;
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
   a stream of points; for inputs that are token ids the points are their embedding vectors (`q.entry_x`).
 
@@ -110,11 +111,16 @@ class Question(Asked):
 
     def grads(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
         """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points."""
+        return ((i, j, g) for i, j, (_, g) in self.scored_grads(n, points))
 
-        def run(x: Values, k: int) -> Values:
+    def scored_grads(self, n: int, points: Points) -> Iterator[tuple[int, int, tuple[Tensor, Values]]]:
+        """Scores (k, B) or (k, T, B) with `wrt` set to points, and their gradients there."""
+
+        def run(x: Values, k: int) -> tuple[Tensor, Values]:
             visit = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
-            output = self._run(self.call.tile(k), [visit], grad=True)
-            return self._gradients(self.score_of(output, k), visit.sight.values, k)
+            scores = self.score_of(self._run(self.call.tile(k), [visit], grad=True), k)
+            g = self._gradients(scores, visit.sight.values, k)
+            return _by_point(scores if self.create_graph else scores.detach(), k), g
 
         return self.stream(n, points, run)
 

@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .gradient_shap import _times
-from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
+from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, stieltjes, weighted_sum
 
 
 @method(
@@ -55,43 +53,13 @@ def conductance(
 def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Values:
     """The sum over the path of the change of h from each node to the next, times the gradient there.
 
-    Unless one-sided, the ends of the path are nodes as well, but for their gradients: at the baseline it may be
-    singular, so that the neighbour's is taken.
+    Unless one-sided, the ends of the path are nodes as well, but for their gradients.
     """
     alphas, _ = nodes(quadrature, steps + 1)
     if not one_sided:
         alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
-    n = len(alphas)
-    total: Values | None = None
-    last: tuple[Values, Values] | None = None  # (h, gradient) at the node before this block, (1, B, ...)
-    for i, j, (h, g) in q.seen(n, line(q.entry_x0, q.entry_x, alphas), ends=not one_sided):
-        pairs = [] if last is None else [(i - 1, last, (_cut(h, 0, 1), _cut(g, 0, 1)))]
-        if j - i > 1:
-            pairs.append((i, (_cut(h, 0, -1), _cut(g, 0, -1)), (_cut(h, 1, None), _cut(g, 1, None))))
-        for first, (h0, g0), (h1, g1) in pairs:
-            slope = g0 if one_sided else _mean(g0, g1, first == 0, first + h0.leaves[0].shape[0] == n - 1)
-            part = slope.map(_times, h1 - h0).map(lambda t: t.sum(0))
-            total = part if total is None else total + part
-        last = _cut(h, -1, None), _cut(g, -1, None)
-    if total is None:
-        refuse("steps", steps, "at least one step")
-    return total
-
-
-def _cut(v: Values, start: int, stop: int | None) -> Values:
-    return v.map(lambda t: t[start:stop])
-
-
-def _mean(g0: Values, g1: Values, from_baseline: bool, to_inputs: bool) -> Values:
-    """The mean gradient of each pair of nodes, (k, ...); the inner node's where the other is an end of the path."""
-
-    def mean(a: Tensor, b: Tensor) -> Tensor:
-        inner = [b[:1]] if from_baseline else []
-        stop = len(a) - 1 if to_inputs else len(a)
-        inner.append((a[int(from_baseline) : stop] + b[int(from_baseline) : stop]) / 2)
-        return torch.cat([*inner, a[-1:]] if to_inputs else inner)
-
-    return g0.map(mean, g1)
+    blocks = q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas), ends=not one_sided)
+    return stieltjes(blocks, len(alphas), one_sided)
 
 
 @method(

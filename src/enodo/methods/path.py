@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from enodo.core.streaming import Points
 from enodo.core.values import Values, along
 
 MAX_STEPS = 255  # the largest nested rule
+Parts = tuple[Values, ...]
 
 
 def line(x0: Values, x: Values, alphas: Tensor) -> Points:
@@ -61,6 +62,65 @@ def weighted_sum(stream: Any, weights: Tensor) -> Values:
     if total is None:
         refuse("steps", 0, "at least one step")
     return total
+
+
+def times(g: Tensor, way: Tensor) -> Tensor:
+    """Gradients (k, B, ...) or (k, T, B, ...) times values (k, B, ...)."""
+    return g * (way if g.ndim == way.ndim else way.unsqueeze(1))
+
+
+def neighbours(blocks: Iterable[tuple[int, int, tuple[Values, ...]]]) -> Iterator[tuple[int, Parts, Parts]]:
+    """What is streamed along a path, as pairs of neighbouring points: (number of the first left one, lefts, rights)."""
+    last: Parts = ()
+    for i, j, parts in blocks:
+        if last:
+            yield i - 1, last, tuple(_cut(p, 0, 1) for p in parts)
+        if j - i > 1:
+            yield i, tuple(_cut(p, 0, -1) for p in parts), tuple(_cut(p, 1, None) for p in parts)
+        last = tuple(_cut(p, -1, None) for p in parts)
+
+
+def _cut(v: Values, start: int, stop: int | None) -> Values:
+    return v.map(lambda t: t[start:stop])
+
+
+def stieltjes(blocks: Iterable[tuple[int, int, tuple[Values, ...]]], n: int, one_sided: bool = False) -> Values:
+    """The sum over n points of a path of the change of h to the next point, times the mean gradient of the two.
+
+    Blocks are of (h, gradient). The gradients of both ends are not read but for theirs the neighbours': at a baseline
+    it may be singular. `one_sided` takes the gradient of the first of each pair.
+    """
+    total: Values | None = None
+    for first, (h0, g0), (h1, g1) in neighbours(blocks):
+        slope = g0 if one_sided else _between(g0, g1, first == 0, first + h0.leaves[0].shape[0] == n - 1)
+        part = slope.map(times, h1 - h0).map(lambda t: t.sum(0))
+        total = part if total is None else total + part
+    if total is None:
+        refuse("steps", n, "at least two points")
+    return total
+
+
+def _between(g0: Values, g1: Values, from_start: bool, to_end: bool) -> Values:
+    """The mean gradient of each pair of points, (k, ...); the inner point's where the other is an end of the path."""
+
+    def mean(a: Tensor, b: Tensor) -> Tensor:
+        inner = [b[:1]] if from_start else []
+        stop = len(a) - 1 if to_end else len(a)
+        inner.append((a[int(from_start) : stop] + b[int(from_start) : stop]) / 2)
+        return torch.cat([*inner, a[-1:]] if to_end else inner)
+
+    return g0.map(mean, g1)
+
+
+def kept(points: Points) -> tuple[Points, Points]:
+    """Points that are kept while they are streamed, and what gives them again, block by block."""
+    held: list[tuple[int, Values]] = []
+
+    def make(i: int, j: int) -> Values:
+        held[:] = [(i, points(i, j))]
+        return held[0][1]
+
+    return make, lambda i, j: _cut(held[0][1], i - held[0][0], j - held[0][0])
 
 
 Attempt = Callable[[Question, Tensor, int, list[Values]], tuple[Values, list[Values]]]

@@ -95,7 +95,7 @@ class Question(Asked):
         Where what was predicted at the inputs is not known yet, the first point is the inputs.
         """
         visit = Visit(self.wrt, x.flatten(), False, self.create_graph, self.sight)
-        return self.scored_in(self.call.tile(k), [visit], k)
+        return self.scored_in(self.call.tile(k, set_=self.wrt.at_inputs and not self.wrt.ids), [visit], k)
 
     def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
         """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""

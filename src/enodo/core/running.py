@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -88,9 +88,17 @@ class Call:
         args, kwargs = trees.map_tree(batched, self.args), trees.map_tree(batched, self.kwargs)
         return Call(self.model, inputs, args, kwargs, rows, self.state)
 
-    def tile(self, k: int) -> Call:
-        """The call with its rows repeated k times, point by point: (k * B, ...)."""
-        return self if k == 1 else self.each(lambda t: stack(t, k), k * self.rows)
+    def tile(self, k: int, set_: bool = False) -> Call:
+        """The call with its rows repeated k times, point by point: (k * B, ...).
+
+        With `set_`, the only input is about to be set to other values: it is not repeated.
+        """
+        if k == 1:
+            return self
+        if set_ and isinstance(self.inputs, Tensor):
+            rest = replace(self, inputs=()).each(lambda t: stack(t, k), k * self.rows)
+            return replace(rest, inputs=self.inputs)
+        return self.each(lambda t: stack(t, k), k * self.rows)
 
     def take(self, index: Tensor) -> Call:
         """The call on some of the rows."""

@@ -16,6 +16,7 @@ from .guided_ig import guided_ig
 from .idgi import idgi
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
+from .masking import rise, sobol
 from .masked_cam import ablation_cam, score_cam
 from .permutation import feature_permutation
 from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_interactions, shapley_sampling
@@ -62,9 +63,11 @@ __all__ = [
     "owen",
     "raw_attention",
     "score_cam",
+    "rise",
     "shapley_interactions",
     "shapley_sampling",
     "smoothgrad",
+    "sobol",
     "smoothgrad_sq",
     "vargrad",
     "xgrad_cam",

@@ -33,7 +33,7 @@ OFFERED = {
 }
 OPTIONAL = ALWAYS.union(*OFFERED.values())
 # Where the name to import is not the name to install.
-INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
+INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "mpl_toolkits": "matplotlib"}
 
 
 def undeclared(module: Module, others: Iterable[Module] = ()) -> Iterator[str]:

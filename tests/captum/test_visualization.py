@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import captum.attr._utils.visualization as theirs
@@ -211,6 +212,16 @@ def test_a_table_of_texts_is_escaped_and_needs_no_ipython(monkeypatch: pytest.Mo
     cells = (ours.format_classname(EVIL), ours.format_tooltip(EVIL, EVIL), ours.format_word_importances([EVIL], [1]))
     for text in cells:
         assert "img" not in Tags(text).tags
+
+
+def test_a_notebook_shows_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setitem(
+        sys.modules, "IPython.display", SimpleNamespace(HTML=lambda t: ("HTML", t), display=shown.append)
+    )
+    given = ours.visualize_text([])
+    assert shown == [given]
+    assert given[0] == "HTML"
 
 
 BAD = {

@@ -28,6 +28,8 @@ METHODS = {
     "gradient_shap": {"samples": 7},
     "smoothgrad": {"samples": 7},
     "activation": {"wrt": "0"},
+    "feature_ablation": {},
+    "k_out": {"size": 3},
 }
 
 
@@ -195,3 +197,31 @@ def test_a_stream_that_is_halved_misses_and_repeats_nothing(fits, n):
 )
 def test_what_counts_as_out_of_memory(error, yes):
     assert budgets.is_out_of_memory(error) is yes
+
+
+def test_passes_without_a_graph_are_measured_by_themselves():
+    budget = Budget("auto", 0, 4 << 10)
+    before = budget.limit
+    budget.foresee(before)
+    assert not budget.curious  # one pass will do
+    budget.foresee(before + 1)
+    assert budget.curious
+    budget.widened(before * (64 << 10), before, CPU)
+    assert (budget.most(graph=False), budget.most(), budget.curious) == (128, before, False)
+    budget.halve(100)
+    assert (budget.most(graph=False), budget.most()) == (min(128, 50), 50)
+    fixed = Budget(3, 0, 4 << 10)
+    fixed.foresee(1000)
+    assert not fixed.curious
+
+
+def test_a_light_model_gets_more_rows_once_it_is_known_to_be_light():
+    model = Counter()
+    model.insert(0, nn.AvgPool1d(1024))
+    x = torch.linspace(-1, 1, 3072, dtype=torch.float64).view(1, 3072)
+    found = enodo.explain(model, x, "feature_ablation", features=300, target=1)
+    first, *others = model.rows
+    assert max(others) > first
+    assert sum(model.rows) == 301
+    few = enodo.explain(model, x, "feature_ablation", features=300, target=1, batch_size=7)
+    torch.testing.assert_close(few.tensor, found.tensor, atol=1e-13, rtol=0)

@@ -145,6 +145,6 @@ def test_every_card_is_complete():
         assert card.when.endswith("."), name
         assert card.paper or name == "activation", name
         assert card.summary.endswith("."), name
-        assert card.needs <= {"gradient", "score", "baseline", "background"}, name
+        assert card.needs <= {"gradient", "score", "baseline", "background", "absence"}, name
         assert card.claims <= {"completeness", "each", "map"}, name
         assert "each" not in card.claims or "completeness" in card.claims, name

@@ -14,6 +14,7 @@ from tests.zoo_text import TEXTS
 
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
 FEW = {"steps": 6, "samples": 3, "features": 3}
+FEWER = {"rise": {"max_evaluations": 16}, "sobol": {"max_evaluations": 20}}  # where three features are not few enough
 # These want a layer of places, class scores, pictures or attention; their own tests ask the laws.
 APART = frozenset(
     "attention_rollout blur_ig finer_cam gradient_rollout guided_grad_cam raw_attention score_cam".split()
@@ -24,7 +25,8 @@ NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")
 
 def few(method: str) -> dict[str, Any]:
     """Options that make a method quick."""
-    return {name: value for name, value in FEW.items() if name in enodo.methods()[method].options}
+    known = enodo.methods()[method].options
+    return {name: value for name, value in (FEW | FEWER.get(method, {})).items() if name in known}
 
 
 @functools.cache

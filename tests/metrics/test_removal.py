@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import enodo
-from enodo import Each
+from enodo import Absence, Each, Features
 from enodo.core.errors import BadArgument
-from enodo.metrics import by_part, curves
+from enodo.metrics import by_feature, curves
 from enodo.testing.models import MLP, Text, seeded
 
 WEIGHTS = torch.tensor([3.0, -2.0, 1.0, 0.5, 0.0, 4.0], dtype=torch.float64)
@@ -98,10 +98,9 @@ def test_steps_take_several_parts_at_a_time() -> None:
     assert torch.allclose(one.deletion.scores, torch.stack([linear(x), torch.full((2,), 7.0).double()], 1))
 
 
-def test_groups_go_together_and_negative_ones_stay() -> None:
+def test_features_go_together_and_what_is_none_stays() -> None:
     a = x * WEIGHTS
-    groups = torch.tensor([[9, 9, -1, 4, 4, 70]])
-    (found,) = curves(linear, x, a, groups=groups)
+    (found,) = curves(linear, x, a, features=Features.tokens(["a", "a", None, "b", "b", "c"]))
     parts = torch.stack([a[:, :2].sum(1), a[:, 3:5].sum(1), a[:, 5]], 1)
     stays = 7 + a[:, 2:3]
     run = torch.cat([torch.zeros(2, 1).double(), parts.sort(1, descending=True).values.cumsum(1)], 1)
@@ -112,8 +111,8 @@ def test_groups_go_together_and_negative_ones_stay() -> None:
 def test_rows_may_have_fewer_parts_than_others() -> None:
     a = x * WEIGHTS
     groups = torch.tensor([[0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]])
-    (found,) = curves(linear, x, a, groups=groups, steps=6)
-    (alone,) = curves(linear, x[1:], a[1:], groups=groups[1:], steps=2)
+    (found,) = curves(linear, x, a, features=groups, steps=6)
+    (alone,) = curves(linear, x[1:], a[1:], features=groups[1:], steps=2)
     assert found.deletion.fractions[1].unique().tolist() == [0, 0.5, 1]
     assert torch.equal(found.deletion.scores[1].unique(), alone.deletion.scores[0].unique())
 
@@ -130,8 +129,8 @@ def test_a_picture_loses_pixels_with_their_channels_and_coarse_maps_are_enlarged
 def test_what_is_said_about_each_part_is_the_sum_over_it() -> None:
     photo = torch.rand(3, 3, 4, 4).double()
     squares = (torch.arange(4)[:, None] // 2 * 2 + torch.arange(4) // 2).view(1, 1, 4, 4)
-    fine, coarse = by_part(
-        lambda x: x.flatten(1).sum(1), photo, photo, torch.ones(3, 1, 2, 2).double(), groups=squares, batch_size=2
+    fine, coarse = by_feature(
+        lambda x: x.flatten(1).sum(1), photo, photo, torch.ones(3, 1, 2, 2).double(), features=squares, batch_size=2
     )
     assert torch.allclose(fine, photo.unfold(2, 2, 2).unfold(3, 2, 2).sum((1, 4, 5)).flatten(1))
     assert torch.allclose(coarse, torch.full((3, 4), 4.0).double())
@@ -140,7 +139,7 @@ def test_what_is_said_about_each_part_is_the_sum_over_it() -> None:
 def test_of_a_method_that_takes_parts_away_the_mean_over_each_part_counts() -> None:
     a, mask = x * WEIGHTS, torch.tensor([[0, 0, 0, 0, 1, 2]])
     found = enodo.explain(linear, x, "feature_ablation", features=mask)
-    (told,) = by_part(linear, x, found, groups=mask)
+    (told,) = by_feature(linear, x, found, features=mask)
     assert torch.allclose(told, torch.stack([a[:, :4].sum(1), a[:, 4], a[:, 5]], 1))
 
 
@@ -184,8 +183,8 @@ def test_tokens_are_replaced_by_the_baselines_words() -> None:
         assert torch.allclose(cut.deletion.scores[row, 1], model(changed)[row, 1])
     assert torch.allclose(cut.deletion.scores[:, 0], model(ids)[:, 1])
     assert torch.allclose(cut.deletion.scores[:, -1], model(torch.full_like(ids, 7))[:, 1])
-    grouped = torch.tensor([[0, 0, -1], [0, 1, 1]])
-    (words,) = curves(model, ids, found, target=1, baseline=7, groups=grouped)
+    grouped = Features.tokens([[0, 0, None], [0, 1, 1]])
+    (words,) = curves(model, ids, found, target=1, baseline=7, features=grouped)
     kept = torch.tensor([[7, 7, 3], [7, 7, 7]])
     assert torch.allclose(words.deletion.scores[:, -1], model(kept)[:, 1])
 
@@ -193,9 +192,23 @@ def test_tokens_are_replaced_by_the_baselines_words() -> None:
 def test_units_of_a_layer_can_be_taken_away() -> None:
     model, inputs = seeded(MLP()), torch.linspace(-1, 1, 12).view(2, 6).double()
     found = enodo.explain(model, inputs, "conductance", target=1, wrt="first")
-    (units,) = curves(model, inputs, found, target=1, wrt="first")
+    (units,) = curves(model, inputs, found, target=1, wrt="first", baseline=0)
     assert torch.allclose(units.deletion.scores[:, 0], model(inputs)[:, 1])
     assert torch.allclose(units.deletion.scores[:, -1], model(torch.zeros_like(inputs))[:, 1])
+
+
+def test_what_stands_in_may_be_anything_that_perturbation_knows() -> None:
+    background = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)).double()
+    (found,) = curves(linear, x, x * WEIGHTS, baseline=Absence.background(background))
+    assert torch.allclose(found.deletion.scores[:, -1], linear(background).mean().expand(2))
+    first = (x * WEIGHTS).argmax(1)
+    for row in range(2):
+        changed = x[row].expand(5, 6).clone()
+        changed[:, first[row]] = background[:, first[row]]
+        assert torch.allclose(found.deletion.scores[row, 1], linear(changed).mean())
+    model, ids = seeded(Text()), torch.tensor([[1, 2, 3], [4, 5, 0]])
+    (zero,) = curves(model, ids, torch.rand(2, 3), target=1)
+    assert torch.allclose(zero.deletion.scores[:, -1], model(torch.zeros_like(ids))[:, 1])
 
 
 def test_probabilities_in_the_place_of_scores() -> None:
@@ -214,11 +227,11 @@ BAD = [
     ({"steps": 0}, "steps: got 0"),
     ({"steps": 1.5}, "steps: got 1.5"),
     ({"draws": 0}, "draws: got 0"),
-    ({"groups": torch.rand(1, 6)}, "groups: got a float32 tensor"),
-    ({"groups": torch.full((1, 6), -1)}, "groups: got negative numbers only"),
-    ({"groups": torch.tensor([[1] * 6, [-1] * 6])}, "groups: got a row with negative numbers only"),
-    ({"groups": torch.zeros(1, 5).long()}, "groups: got an int64 tensor of shape (1, 5)"),
-    ({"probability": True}, "probability: got True for an output of shape"),
+    ({"features": torch.rand(1, 6)}, "features: got a float32 tensor"),
+    ({"features": Features.windows((2,))}, "features: got windows; expected features that share no value"),
+    ({"features": Features.tokens([[1] * 6, [None] * 6])}, "features: got a row without any"),
+    ({"features": torch.zeros(1, 5).long()}, "features: got an int64 tensor of shape (1, 5)"),
+    ({"probability": True, "target": 0, "of": "OUTPUT"}, "probability: got True for an output of shape"),
     ({"target": 3}, "target: got an index into 1 dimensions"),
     ({"baseline": torch.zeros(5)}, "baseline: got"),
 ]

@@ -147,8 +147,6 @@ def _asked(
         result.values = result.values * shares  # so that sums over a part are what it has
         if subject.kind == "image":
             result.notes.append("What the score loses with a part is shared evenly among its pixels.")
-    if parts is not None and own.get("features") is not asking.options.get("features"):
-        result.options["features"] = parts.words
     result.tokens = [list(example.sample.tokens)] if example.sample.tokens else None
     result.feature_names = list(example.sample.names) or None
     result.class_names = list(subject.classes) if subject.classes else None
@@ -165,7 +163,7 @@ def _cut(card: Card, own: dict[str, Any], subject: Subject, example: Example, pa
     if isinstance(own.get("window"), tuple):
         return 1 / (math.prod(own["window"]) * math.prod(x.shape[1 : x.ndim - len(own["window"])]))
     if parts is not None and "features" in card.options and "features" not in own:
-        own["features"] = parts.features.to(x.device)
+        own["features"] = parts.features
         return 1 / parts.sizes(x)
     return None
 

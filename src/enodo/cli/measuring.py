@@ -13,7 +13,8 @@ from enodo.cli.request import Request
 from enodo.cli.run import Run
 from enodo.core.errors import about, refuse
 from enodo.io.parts import cut
-from enodo.metrics import agreements, by_part, curves
+from enodo.io.subject import ABSENCES
+from enodo.metrics import agreements, by_feature, curves
 from enodo.show.evidence import Agreed, Evidence, Way
 from enodo.show.html import Entry
 
@@ -41,7 +42,7 @@ def measured(
             shown = bool(subject.classes) and run.of == "OUTPUT" and isinstance(goal, int)
             terms: dict[str, Any] = {
                 "target": goal,
-                "groups": taken.ids.to(example.inputs.device),
+                "features": taken.features,
                 "kwargs": example.kwargs,
                 "batch_size": request.limit,
                 "of": run.of,
@@ -55,7 +56,7 @@ def measured(
                     probability=shown, seed=request.seed, progress=bar(f"curves, {words}"), **terms,
                 )  # fmt: skip
                 ways.append(Way(words, made))
-            totals = by_part(subject.model, example.inputs, *given, **terms)
+            totals = by_feature(subject.model, example.inputs, *given, **terms)
             unit = "probability" if shown else subject.unit or "score"
             found[name] = Evidence([e.title for e in entries], ways, agreed(totals), taken.words, unit)
     if removal and not found:
@@ -72,9 +73,12 @@ def _is_about_parts(entry: Entry, run: Run) -> bool:
 
 
 def _ways(run: Run, request: Request) -> list[str | None]:
-    """What stands in for parts where nobody says: the baseline, and for pictures also their blurred selves."""
-    ways: list[str | None] = [request.baseline]
-    return [*ways, "blur"] if "blur" in run.subject.baselines and request.baseline != "blur" else ways
+    """What stands in for parts where nobody says: the baseline, and a second that tells whether that matters."""
+    second = {"image": "blur", "text": "dropped"}.get(run.subject.kind)
+    known = {**run.subject.baselines, **ABSENCES.get(run.subject.kind, {})}
+    if second not in known or second == request.baseline or (second == "dropped" and not run.example.kwargs):
+        return [request.baseline]
+    return [request.baseline, second]
 
 
 def agreed(totals: Sequence[torch.Tensor]) -> Agreed | None:
@@ -82,7 +86,6 @@ def agreed(totals: Sequence[torch.Tensor]) -> Agreed | None:
     if len(totals) < 2:
         return None
     n = totals[0].shape[-1]
-    k = max(1, min(n - 1, round(n / 10) or 1, 10)) if n > 1 else 1
-    correlation, overlap = agreements(totals, k=max(k, min(3, n)))
-    k = max(k, min(3, n))
+    k = min(n, max(3, min(10, n // 10)))
+    correlation, overlap = agreements(totals, k=k)
     return Agreed(correlation[..., 0].numpy(), overlap[..., 0].numpy(), k, k / n)

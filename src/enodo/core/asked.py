@@ -279,7 +279,7 @@ class Asked:
         return visits[-1].sight, output
 
     def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
-        measure = grad and self.budget.unmeasured
+        measure = self.budget.unmeasured if grad else self.budget.curious
         device = next(t for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)).device if measure else _CPU
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried = call.rows
@@ -288,11 +288,10 @@ class Asked:
             constants=self.constants, rules=self.rules,
         )  # fmt: skip
         if load is not None:
-            kept = torch.cuda.memory_allocated(device) - before if before else sum(load.kept.values())
-            self.budget.measured(kept, load.largest, call.rows, device)
+            self.budget.met(load, call.rows, device, before, grad)
         self.log.forwarded(call.rows)
         return output
 
-    def stream(self, n: int, points: Points, run: Run[Answer]) -> Iterator[tuple[int, int, Answer]]:
+    def stream(self, n: int, points: Points, run: Run[Answer], graph: bool = True) -> Iterator[tuple[int, int, Answer]]:
         """Run n points of `rows` rows each; see `streaming.stream`."""
-        return stream(self.budget, self.log, self.rows, n, points, run)
+        return stream(self.budget, self.log, self.rows, n, points, run, graph)

@@ -4,15 +4,22 @@ With an int, that many. With "auto", the first pass with a graph is measured and
 fills the machine: more gain no speed, and once a single tensor outgrows what the C allocator keeps (32 MiB), every pass
 pays for its pages anew. So a pass gets as many rows as fit a small working set, at least `FEW`, at most as many as keep
 its largest tensor below that size. On a GPU it may take a share of the free memory. Out of memory halves the number.
+
+Passes without a graph keep nothing, so that many of them may have other rows than that: as many as keep the largest
+tensor within the caches, at least `FEW`. The first of them is measured, where there are more to come than one may have.
 """
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 
 from .errors import BadType, describe, refuse
+
+if TYPE_CHECKING:
+    from .watch import Load
 
 WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
@@ -22,6 +29,8 @@ GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 w
 GUESSED = 2 << 30  # bytes up to which a guess is trusted with a first pass of `FEW` rows
 LIGHT = 256 << 10  # bytes a row, guessed, below which there is nothing to measure or to save
 UNLIMITED = 4096  # rows; more gains nothing
+CACHED = 8 << 20  # bytes of the largest tensor of a pass without a graph; 0.5 to 20 MiB were best on seven networks
+CROWD = 2048  # rows of such a pass; more gains nothing
 SHARE = 0.4  # of the free memory
 _OUT_OF_MEMORY = (getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError), MemoryError)
 
@@ -35,6 +44,8 @@ class Budget:
         self.fixed = batch_size != "auto"
         self.tried = 0  # rows of the last pass begun
         self.row_cost: float | None = None  # measured bytes that a graph keeps, a row
+        self.wide: int | None = None  # rows of a pass without a graph, once one was measured
+        self.curious = False  # whether the next of them should be
         if self.fixed:
             if isinstance(batch_size, bool) or not isinstance(batch_size, int):
                 refuse("batch_size", describe(batch_size), 'a positive int or "auto"', kind=BadType)
@@ -62,9 +73,32 @@ class Budget:
             wanted = min(wanted, max(FEW, enough))
         self.limit = max(1, min(UNLIMITED, int(wanted)))
 
-    def points(self, rows: int, left: int) -> int:
+    def met(self, load: Load, rows: int, device: torch.device, before: int, graph: bool) -> None:
+        """Take note of what a pass needed; `before`: bytes that were taken on a GPU, 0 elsewhere."""
+        if not graph:
+            return self.widened(load.largest, rows, device)
+        kept = torch.cuda.memory_allocated(device) - before if before else sum(load.kept.values())
+        return self.measured(kept, load.largest, rows, device)
+
+    def foresee(self, rows: int) -> None:
+        """Take note that passes without a graph are to have so many rows in all."""
+        self.curious = not self.fixed and self.wide is None and rows > self.limit
+
+    def widened(self, largest: int, rows: int, device: torch.device) -> None:
+        """Take note that the largest tensor of a pass of `rows` rows without a graph had `largest` bytes."""
+        self.curious = False
+        each = max(largest / rows, 1)
+        most = free_memory(device) * SHARE / (4 * each)  # an operation's operands and result, and what waits beside
+        enough = max(FEW, min(CROWD, CACHED / each)) if device.type == "cpu" else UNLIMITED
+        self.wide = max(1, int(min(most, enough)))
+
+    def most(self, graph: bool = True) -> int:
+        """Rows that a pass may have, with or without a graph."""
+        return self.limit if graph or self.wide is None else self.wide
+
+    def points(self, rows: int, left: int, graph: bool = True) -> int:
         """Points of `rows` rows each that go into the next pass, `left` being to come: passes of even size."""
-        most = max(1, self.limit // rows)
+        most = max(1, self.most(graph) // rows)
         return -(-left // -(-left // most))
 
     def parallel_targets(self, rows: int) -> int:
@@ -74,6 +108,7 @@ class Budget:
     def halve(self, rows: int) -> bool:
         """After running out of memory with `rows` rows: half as many, or False if it was a single row (or none)."""
         self.limit = max(1, rows // 2)
+        self.wide, self.curious = min(self.wide or self.limit, self.limit), False
         return rows > 1
 
 

@@ -174,7 +174,8 @@ class Game:
         early: list[Tensor] = []
         waiting: list[Tensor] = []  # scores in the worlds of points that have not met all of them yet
         done = 0
-        for i, j, scores in self.q.stream(first + k * worlds, points, self._run):
+        self.q.budget.foresee((first + k * worlds) * self.q.rows)
+        for i, j, scores in self.q.stream(first + k * worlds, points, self._run, graph=False):
             if i < first:
                 early.append(scores[: first - i])
                 if j < first:

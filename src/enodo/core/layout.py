@@ -31,8 +31,8 @@ class Layout:
 
     def ends(self) -> list[list[Tensor]]:
         """Where each tensor is present with all features present, and with none: two lists of (1, 1 or B, ...)."""
-        nobody = [(owner == self.n)[None] for owner in self.owners]
-        return [[torch.ones_like(t) for t in nobody], nobody]
+        every = [torch.ones((1, *t.shape), dtype=torch.bool, device=t.device) for t in self.owners]
+        return [every, [(t == self.n)[None] for t in self.owners] if self.open else [~t for t in every]]
 
     def take(self, rows: Tensor) -> Layout:
         """The features of some of the rows."""

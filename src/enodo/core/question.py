@@ -7,7 +7,8 @@ Methods are functions of a Question. It offers two primitives, **see** (run, and
 * `q.gradient()`: the values at `wrt` and the gradient of the score there;
 * `q.game(features)`: the score for any set of features present (`core.game`);
 * `q.gradient_under(table)`, `q.multipliers(table)`: the gradient under rules, alone or compared with the baseline;
-* `q.values(n, points)`, `q.grads(n, points)`: scores, gradients with `wrt` set to a stream of n points;
+* `q.values(n, points)`, `q.grads(n, points)`, `q.scored_grads(n, points)`: scores, gradients, or both, with `wrt` set
+  to a stream of n points;
 * `q.seen(n, points)`, `q.observed(n, points)`: `wrt` seen, with or without its gradient, while the *inputs* run through
   a stream of points; for inputs that are token ids the points are their embedding vectors (`q.entry_x`).
 
@@ -108,41 +109,39 @@ class Question(Asked):
         """The score as a function of which features are present; see `core.features` for how they are given."""
         return Game(self, Features.of(features))
 
+    def scored_grads(self, n: int, points: Points) -> Iterator[tuple[int, int, tuple[Tensor, Values]]]:
+        """Scores (k, B) or (k, T, B) with `wrt` set to points, and their gradients there."""
+
+        def run(x: Values, k: int) -> tuple[Tensor, Values]:
+            visit = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
+            scores = self.score_of(self._run(self.call.tile(k, self.wrt), [visit], grad=True), k)
+            g = self._gradients(scores, visit.sight.values, k)
+            return _by_point(scores if self.create_graph else scores.detach(), k), g
+
+        return self.stream(n, points, run)
+
     def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
         """Gradients of the score at `wrt`, (k, B, ...) or (k, T, B, ...), with `wrt` set to points.
 
         With `ends`, the n points lie between two more, the baseline and the inputs, of which no gradient is asked: of a
         model so light that a pass costs more than its rows, they go along, and their scores need no pass of their own.
         """
-
-        def run(x: Values, k: int) -> tuple[Values, Tensor]:
-            visit = Visit(self.wrt, x.flatten(), True, self.create_graph, self.sight)
-            output = self._run(self.call.tile(k, self.wrt), [visit], grad=True)
-            scores = self.score_of(output, k)
-            return self._gradients(scores, visit.sight.values, k), scores
-
-        along = ends and self.budget.light and self._ends_are_inputs and "scores" not in self.memo
-        along = along and not targets.unsettled(self.target)
-        if ends and not along:
-            inner = points
-
-            def points(i: int, j: int) -> Values:
-                return inner(i + 1, j + 1)
-
-        for i, j, (g, scores) in self.stream(n + 2 * along, points, run):
-            if not along:
-                yield i, j, g
-                continue
+        known = "scores" in self.memo or targets.unsettled(self.target)
+        if not (ends and self.budget.light and self._ends_are_inputs) or known:
+            inner = (lambda i, j: points(i + 1, j + 1)) if ends else points
+            yield from ((i, j, g) for i, j, (_, g) in self.scored_grads(n, inner))
+            return
+        for i, j, (scores, g) in self.scored_grads(n + 2, points):
             first, last = i == 0, j == n + 2
-            self._note_ends(scores, j - i, first, last)
+            self._note_ends(scores, first, last)
             yield i - 1 + first, j - 1 - last, g.map(operator.itemgetter(slice(int(first), -1 if last else None)))
 
-    def _note_ends(self, scores: Tensor, k: int, first: bool, last: bool) -> None:
+    def _note_ends(self, scores: Tensor, first: bool, last: bool) -> None:
         """Of k points the first may be the baseline and the last the inputs: their scores are known then."""
         if first:
-            self.memo.setdefault("baseline scores", _by_point(scores.detach(), k)[0])
+            self.memo.setdefault("baseline scores", scores[0].detach())
         if last:
-            self.memo.setdefault("scores", _by_point(scores.detach(), k)[-1])
+            self.memo.setdefault("scores", scores[-1].detach())
 
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
@@ -158,7 +157,8 @@ class Question(Asked):
             return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores
 
         for i, j, (at, g, scores) in self.stream(n, points, run):
-            self._note_ends(scores, j - i, ends and i == 0, ends and j == n)
+            if ends:
+                self._note_ends(_by_point(scores, j - i), i == 0, j == n)
             yield i, j, (at, g)
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:

@@ -138,7 +138,7 @@ class Attribution:
         others         Attributions of the same by other methods
         target         only if the result does not know it: a function or a mask
         baseline       what stands in for parts that are taken away, as for `explain`
-        terms          `args`, `kwargs`, `wrt`, `of`, `batch_size`; and `groups`, `steps`, `draws`, `absolute`,
+        terms          `args`, `kwargs`, `wrt`, `of`, `batch_size`; and `features`, `steps`, `draws`, `absolute`,
                        `probability`, `seed` of `enodo.metrics.curves`
 
         Costs 2 + (steps - 1) * (2 + draws) rows a row: 110 as it is.

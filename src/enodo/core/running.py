@@ -92,12 +92,15 @@ class Call:
         return Call(self.model, inputs, args, kwargs, rows, self.state)
 
     def tile(self, k: int, put: Where | None = None) -> Call:
-        """The call with its rows repeated k times, point by point: (k * B, ...); the pass sets what is at `put`."""
+        """The call with its rows repeated k times, point by point: (k * B, ...).
+
+        Where the pass sets what is at `put`, the only input need not be repeated.
+        """
         if k == 1:
             return self
-        alone = isinstance(self.inputs, Tensor) and not (self.args or self.kwargs)
-        if alone and put is not None and put.at_inputs and not put.ids:
-            return replace(self, rows=k * self.rows)  # all that has rows is set
+        if put is not None and put.at_inputs and not put.ids and isinstance(self.inputs, Tensor):
+            rest = replace(self, inputs=()).each(lambda t: stack(t, k), k * self.rows)
+            return replace(rest, inputs=self.inputs)
         return self.each(lambda t: stack(t, k), k * self.rows)
 
     def take(self, index: Tensor) -> Call:
@@ -201,8 +204,6 @@ def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
     for visit in visits:
         visit.rows = call.rows
         inputs = visit.inputs(inputs)
-    if isinstance(inputs, Tensor) and inputs is not call.inputs:
-        return inputs
     return trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
 
 

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from enodo.core.errors import nearest, refuse
+from enodo.core.features import Features
 from enodo.io.subject import Example
 from enodo.show.sample import Sample
 from enodo.text.pieces import merged
 
-STAYS = -1
 SQUARE, SUPERPIXELS = 16, 60
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken away together: whole numbers like the input (1, ...), `STAYS` for what never goes."""
+    """What is taken away together."""
 
-    ids: Tensor
+    ids: Tensor  # whole numbers like the input (1, ...), negative for what never goes
     words: str  # of all parts, after "cut into": "196 squares of 16 x 16 pixels"
 
     @property
-    def features(self) -> Tensor:
-        """The ids for methods that may take everything away: what stays is a feature of its own, value by value."""
-        own = torch.arange(self.ids.numel()).view(self.ids.shape) + self.ids.max() + 1
-        return torch.where(self.ids < 0, own, self.ids)
+    def features(self) -> Features:
+        """The same for methods."""
+        if bool((self.ids >= 0).all()):
+            return replace(Features.groups(self.ids), name=self.words)
+        names = [[None if owner < 0 else owner for owner in row] for row in self.ids.tolist()]
+        return replace(Features.tokens(names), name=self.words)
 
     def sizes(self, x: Tensor) -> Tensor:
         """For each value of an input the number of values that go together with it."""
-        ids = self.features.expand(1, *x.shape[1:])
+        ids = self.ids.expand(1, *x.shape[1:])
         _, number, count = torch.unique(ids, return_inverse=True, return_counts=True)
-        return count[number].to(x.device)
+        return torch.where(ids < 0, 1, count[number]).to(x.device)
 
 
 def cut(text: str | None, example: Example) -> Cut:
@@ -114,7 +116,7 @@ def _owners(sample: Sample, level: str) -> list[int | None]:
 
 
 def _of_tokens(owners: list[int | None], units: str) -> Cut:
-    ids = torch.tensor([[STAYS if owner is None else owner for owner in owners]])
+    ids = torch.tensor([[-1 if owner is None else owner for owner in owners]])
     count = len({owner for owner in owners if owner is not None})
     return Cut(ids, f"its {count} {units}")
 

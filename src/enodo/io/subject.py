@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from enodo.core.absence import Absence
 from enodo.core.errors import nearest, refuse
 from enodo.show.sample import Kind, Sample
 
@@ -39,6 +40,15 @@ class Reference:
 
 
 ZERO = Reference("an input of zeros", lambda example: None)
+
+# What only methods that take parts away can do, by the kind of input: name -> (baseline, words for it).
+ABSENCES: dict[str, dict[Any, tuple[Absence, str]]] = {
+    "text": {
+        "dropped": (Absence.dropped(), "nothing: the sentence closes up over missing words"),
+        "hidden": (Absence.masked(), "nothing: the attention mask hides missing words"),
+    },
+    "image": {"mean": (Absence.mean(), "the mean colour of the picture")},
+}
 
 
 @dataclass(frozen=True)
@@ -74,16 +84,20 @@ class Subject:
             return self.read(text, None).inputs, f"the picture {text}"
         if self.kind in ("table", "tensor") and text.startswith("row:") and text[4:].isdigit():
             return self.read(None, int(text[4:])).inputs, f"row {text[4:]} of the same data"
+        if text in ABSENCES.get(self.kind, {}):
+            refuse("--baseline", repr(text), "another one for methods that take no parts away")
         known = ", ".join(self.baselines)
         refuse("--baseline", repr(text), f"a number or one of: {known}", nearest(text, self.baselines))
 
     def absence(self, text: str | None, example: Example) -> tuple[Any, str]:
-        """(baseline, words for it) of what stands in for parts that are taken away, by the same names.
+        """(baseline, words for it) of what stands in for parts that are taken away: by the same names, or `ABSENCES`.
 
         Words of a text cannot be taken away by zero vectors, since the model is given ids: masked words stand in.
         """
         if self.kind == "text" and text in (None, "zero"):
             text = next((name for name in ("mask", "pad") if name in self.baselines), text)
+        if text in ABSENCES.get(self.kind, {}):
+            return ABSENCES[self.kind][text]
         return self.baseline(text, example)
 
     def class_index(self, text: str) -> int:

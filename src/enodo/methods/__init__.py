@@ -4,6 +4,7 @@ from .ablation import feature_ablation, k_out, occlusion
 from .activation import activation
 from .attention import attention_rollout, gradient_rollout, raw_attention
 from .backprop import deconvolution, guided_backprop
+from .blur_ig import blur_ig
 from .cam import grad_cam, grad_cam_plus_plus, guided_grad_cam, hires_cam, layer_cam, xgrad_cam
 from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift, deeplift_shap
@@ -11,9 +12,12 @@ from .eigen_cam import eigen_cam, eigen_grad_cam
 from .finer_cam import finer_cam
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
+from .guided_ig import guided_ig
+from .idgi import idgi
 from .integrated_gradients import integrated_gradients
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
+from .masking import rise, sobol
 from .permutation import feature_permutation
 from .shapley import banzhaf, exact_shapley, kernel_shap, owen, shapley_interactions, shapley_sampling
 from .smooth import smoothgrad, smoothgrad_sq, vargrad
@@ -24,6 +28,7 @@ __all__ = [
     "activation",
     "attention_rollout",
     "banzhaf",
+    "blur_ig",
     "conductance",
     "deconvolution",
     "deeplift",
@@ -42,7 +47,9 @@ __all__ = [
     "gradient_x_activation",
     "guided_backprop",
     "guided_grad_cam",
+    "guided_ig",
     "hires_cam",
+    "idgi",
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
@@ -55,11 +62,13 @@ __all__ = [
     "occlusion",
     "owen",
     "raw_attention",
+    "rise",
     "score_cam",
     "shapley_interactions",
     "shapley_sampling",
     "smoothgrad",
     "smoothgrad_sq",
+    "sobol",
     "vargrad",
     "xgrad_cam",
 ]

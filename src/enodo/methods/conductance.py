@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .gradient_shap import _times
 from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
+from .stieltjes import stieltjes
 
 
 @method(
@@ -56,69 +54,13 @@ def conductance(
 def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Values:
     """The sum over the path of the change of h from each node to the next, times the gradient there.
 
-    Unless one-sided, the ends of the path are nodes as well, but for their gradients: at the baseline it may be
-    singular, so that the neighbour's is taken.
+    Unless one-sided, the ends of the path are nodes as well, but for their gradients.
     """
     alphas, _ = nodes(quadrature, steps + 1)
     if not one_sided:
         alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
-    terms = _forward if one_sided else _central(len(alphas))
-    reach = 1 if one_sided else 2  # nodes that a term looks back
-    total: Values | None = None
-    before: list[Values] = []  # h and gradients at the last nodes before this pass
-    for i, _, seen in q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas), ends=not one_sided):
-        stretches, last = [(i, *seen)], seen
-        if before:  # the terms that reach from the nodes before into this pass
-            h, g = (b.map(_end_to_end, _cut(s, 0, reach)) for b, s in zip(before, seen, strict=True))
-            stretches.append((i - _count(before[0]), h, g))
-            last = (h, g) if _count(seen[0]) < reach else seen
-        for g, change in (term for stretch in stretches for term in terms(*stretch)):
-            part = g.map(_times, change).map(lambda t: t.sum(0))
-            total = part if total is None else total + part
-        before = [_cut(v, -reach, None) for v in last]
-    if total is None:
-        refuse("steps", steps, "at least one step")
-    return total
-
-
-Terms = Iterator[tuple[Values, Values]]
-
-
-def _forward(start: int, h: Values, g: Values) -> Terms:
-    """For a stretch of nodes: the gradients g_j and the changes h_j+1 - h_j."""
-    yield _cut(g, 0, -1), h.map(lambda t: t.diff(dim=0))
-
-
-def _central(n: int) -> Callable[[int, Values, Values], Terms]:
-    """For stretches of n nodes: the mean gradient of two nodes times the change between, by nodes.
-
-    That is g_j and (h_j+1 - h_j-1) / 2; of the first and the last pair the inner node's gradient is the mean.
-    """
-    left = {1, n - 2}  # the nodes next to the ends, whose gradients still have to stand for those of the ends
-
-    def terms(start: int, h: Values, g: Values) -> Terms:
-        k = _count(h)
-        if k > 2:
-            yield _cut(g, 1, -1), h.map(lambda t: (t[2:] - t[:-2]) / 2)
-        for node, end in ((1, 0), (n - 2, n - 1)):
-            if node in left and start <= min(node, end) and max(node, end) < start + k:
-                left.remove(node)
-                a, b = min(node, end) - start, max(node, end) - start
-                yield _cut(g, node - start, node - start + 1), (_cut(h, b, b + 1) - _cut(h, a, a + 1)) / 2
-
-    return terms
-
-
-def _count(v: Values) -> int:
-    return v.leaves[0].shape[0]
-
-
-def _end_to_end(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cat([a, b])
-
-
-def _cut(v: Values, start: int, stop: int | None) -> Values:
-    return v.map(lambda t: t[start:stop])
+    blocks = q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas), ends=not one_sided)
+    return stieltjes(blocks, len(alphas), one_sided)
 
 
 @method(

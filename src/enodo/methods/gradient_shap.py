@@ -15,6 +15,8 @@ from enodo.core.registry import method
 from enodo.core.streams import Streams, deviations
 from enodo.core.values import Values
 
+from .path import times
+
 
 @dataclass
 class Moments:
@@ -110,7 +112,7 @@ def gradient_shap(
         if j - done == draws.ends[0][0].leaves[0].shape[0]:
             draws.ends.clear()
             done = j
-        part = g.map(_times, _way(q, start, end)) if multiply else g
+        part = g.map(times, _way(q, start, end)) if multiply else g
         moments.add(part)
         if sample_deltas:
             deltas.append(_deltas(q, part, start, end))
@@ -146,8 +148,3 @@ def _way(q: Question, start: Values, end: Values) -> Values:
     seen = [v for _, _, v in q.observed(2 * k, lambda i, j: both.map(lambda t: t[i:j]))]
     whole = seen[0].map(lambda *ts: torch.cat(ts), *seen[1:])
     return whole.map(lambda t: t[k:] - t[:k])
-
-
-def _times(g: Tensor, way: Tensor) -> Tensor:
-    """Gradients (k, B, ...) or (k, T, B, ...) times values (k, B, ...)."""
-    return g * (way if g.ndim == way.ndim else way.unsqueeze(1))

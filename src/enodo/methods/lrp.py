@@ -7,6 +7,7 @@ from typing import Any
 
 from enodo.core.question import Question
 from enodo.core.registry import method
+from enodo.core.rules import Rules
 from enodo.core.values import Values
 from enodo.rules.carry import read
 from enodo.rules.presets import composed
@@ -43,7 +44,10 @@ def lrp(
     >>> enodo.explain(lambda x: torch.relu(3 * x[:, 0] - x[:, 1]), torch.tensor([[2.0, 5.0]]), "lrp").tensor
     tensor([[ 6., -5.]])
     """
-    table, follow = composed(composite, rules or {}, q.call.model, epsilon, gamma, box, bias)
+    table, follow = composed(composite, rules or {}, q.call.model, epsilon, gamma, box, bias, q.create_graph)
+    if follow.last is not None:
+        q.traced(Rules(table, report=lambda *_: None))
+        follow.surveyed()
     x, c = q.gradient_under(table, on_unknown)
     pairs = zip(x.leaves, c.leaves, q.sight.values.leaves, strict=True)
     relevance = Values(read(a, g) if follow.carried_to(seen) else a * g for a, g, seen in pairs)

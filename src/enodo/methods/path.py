@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from enodo.core.streaming import Points
 from enodo.core.values import Values, along
 
 MAX_STEPS = 255  # the largest nested rule
+Parts = tuple[Values, ...]
 
 
 def line(x0: Values, x: Values, alphas: Tensor) -> Points:
@@ -61,6 +62,38 @@ def weighted_sum(stream: Any, weights: Tensor) -> Values:
     if total is None:
         refuse("steps", 0, "at least one step")
     return total
+
+
+def times(g: Tensor, way: Tensor) -> Tensor:
+    """Gradients (k, B, ...) or (k, T, B, ...) times values (k, B, ...)."""
+    return g * (way if g.ndim == way.ndim else way.unsqueeze(1))
+
+
+def neighbours(blocks: Iterable[tuple[int, int, tuple[Values, ...]]]) -> Iterator[tuple[int, Parts, Parts]]:
+    """What is streamed along a path, as pairs of neighbouring points: (number of the first left one, lefts, rights)."""
+    last: Parts = ()
+    for i, j, parts in blocks:
+        if last:
+            yield i - 1, last, tuple(cut(p, 0, 1) for p in parts)
+        if j - i > 1:
+            yield i, tuple(cut(p, 0, -1) for p in parts), tuple(cut(p, 1, None) for p in parts)
+        last = tuple(cut(p, -1, None) for p in parts)
+
+
+def cut(v: Values, start: int, stop: int | None) -> Values:
+    """Some of the points of values (k, ...)."""
+    return v.map(lambda t: t[start:stop])
+
+
+def kept(points: Points) -> tuple[Points, Points]:
+    """Points that are kept while they are streamed, and what gives them again, block by block."""
+    held: list[tuple[int, Values]] = []
+
+    def make(i: int, j: int) -> Values:
+        held[:] = [(i, points(i, j))]
+        return held[0][1]
+
+    return make, lambda i, j: cut(held[0][1], i - held[0][0], j - held[0][0])
 
 
 Attempt = Callable[[Question, Tensor, int, list[Values]], tuple[Values, list[Values]]]

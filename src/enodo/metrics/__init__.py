@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .agreement import Agreement, agreement, agreements
 from .check import Check, Finding, agrees, carried, check, removed
-from .removal import Curve, Curves, by_part, curves
+from .removal import Curve, Curves, by_feature, curves
 
 __all__ = [
     "Agreement",
@@ -15,7 +15,7 @@ __all__ = [
     "agreement",
     "agreements",
     "agrees",
-    "by_part",
+    "by_feature",
     "carried",
     "check",
     "curves",

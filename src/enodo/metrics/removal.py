@@ -1,9 +1,9 @@
-"""Deletion and insertion: what the score does as parts of the input go, or come, in the order an attribution gives.
+"""Deletion and insertion: what the score does as features go, or come, in the order an attribution gives.
 
-Deletion takes the parts away, the most supportive first; insertion starts with none of them and puts them back in that
+Deletion takes features away, the most supportive first; insertion starts with none of them and puts them back in that
 order (Petsiuk et al. 2018, arXiv:1806.07421, section 4.1; Samek et al. 2017, doi:10.1109/TNNLS.2016.2599820). What
-stands in for a part that is away is the baseline. Neither area means anything alone, since an input with parts missing
-is one the model may never have met: so both stand beside those of random orders of the same parts.
+stands in for one that is away is the baseline. Neither area means anything alone, since an input with features missing
+is one the model may never have met: so both stand beside those of random orders of the same features.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from enodo.core import targets
 from enodo.core.errors import BadType, refuse
 from enodo.core.explain import answered, ask
+from enodo.core.game import Game
 from enodo.core.log import Log
 from enodo.core.question import Question
 from enodo.core.registry import Card
@@ -25,18 +26,19 @@ from enodo.core.result import Attribution
 from enodo.core.values import Values
 
 from .order import chances, places
-from .parts import Parts, parts_of, scores_of
+from .parts import features_of, scores_of
 
 STEPS, DRAWS = 20, 10
+NEEDS = frozenset({"score", "absence"})
 
 
 @dataclass(frozen=True)
 class Curve:
     """Scores along the way, beside those of random orders.
 
-    `fractions` (B, S + 1) is the share of the parts gone (deletion) or put back (insertion), from 0 to 1; `scores` is
-    (B, S + 1), or (T, B, S + 1) for several targets, and `control` the same with the draws leading, (D, ..., B, S + 1),
-    at `control_fractions`.
+    `fractions` (B, S + 1) is the share of the features gone (deletion) or put back (insertion), from 0 to 1; `scores`
+    is (B, S + 1), or (T, B, S + 1) for several targets, and `control` the same with the draws leading,
+    (D, ..., B, S + 1), at `control_fractions`.
     """
 
     kind: str  # "deletion", where a small area speaks for the attribution, or "insertion", where a large one does
@@ -76,7 +78,7 @@ def curves(
     *attributions: Any,
     target: Any = None,
     baseline: Any = None,
-    groups: Any = None,
+    features: Any = None,
     steps: int = STEPS,
     draws: int = DRAWS,
     absolute: bool = False,
@@ -88,13 +90,13 @@ def curves(
 
     attributions  Attributions, or tensors in the structure of the values they are about; a map coarser than a picture
                   is enlarged
-    baseline      what stands in for parts that are away, as for `explain`
-    groups        what goes together; see `parts_of`
-    steps         how many times parts are taken; never more often than there are parts
+    baseline      what stands in for features that are away: see `enodo.core.absence.Absence`
+    features      what goes together: see `enodo.core.features.Features`; pixels with their channels, in pictures
+    steps         how many times features are taken; never more often than there are features
     draws         random orders, drawn for each row from its own stream
     absolute      order by size, for attributions without a sign
     probability   read class scores (B, C) as probabilities, by their softmax
-    terms         `target`, `wrt`, `of`, `args`, `kwargs`, `batch_size` and `progress` as for `explain`
+    terms         `wrt`, `of`, `args`, `kwargs`, `batch_size` and `progress` as for `explain`
 
     A row costs 2 + (steps - 1) * (2 * attributions + draws) rows forwarded; all of them share passes.
 
@@ -110,18 +112,16 @@ def curves(
             refuse(name, value, "a whole number", kind=BadType)
         if value < least:
             refuse(name, value, f"at least {least}")
-    if not attributions:
-        refuse("attributions", "none", "at least one Attribution or tensor")
     log = Log(terms.pop("progress", False))
-    q = ask(model, inputs, target=target, baseline=baseline, seed=seed, log=log, **terms)
+    q = ask(model, inputs, target=target, baseline=baseline, seed=seed, log=log, needs=NEEDS, **terms)
+    q = as_probability(q) if probability else q
     many = _leads(q, attributions)
+
+    def run(game: Game, found: list[Tensor]) -> Values:
+        return _along(game, found, steps, draws, absolute)
+
     try:
-        answers = _by_block(
-            q,
-            attributions,
-            groups,
-            lambda block, parts, found: _along(block, parts, found, steps, draws, absolute, probability),
-        )
+        answers = _by_block(q, attributions, features, run)
     finally:
         log.close()
     gone, back, random, fractions = (torch.cat(ts, -2) for ts in zip(*(v.leaves for v in answers), strict=True))
@@ -130,35 +130,35 @@ def curves(
     turned = (random.flip(-1), (1 - fractions).flip(-1))  # a random order read backwards is a random order
     return [
         Curves(
-            Curve("deletion", fractions, gone[m], random, fractions),
-            Curve("insertion", fractions, back[m], *turned),
+            Curve("deletion", fractions, gone[m], random, fractions), Curve("insertion", fractions, back[m], *turned)
         )
         for m in range(len(attributions))
     ]
 
 
-def by_part(
-    model: Callable[..., Any], inputs: Any, *attributions: Any, target: Any = None, groups: Any = None, **terms: Any
+def by_feature(
+    model: Callable[..., Any], inputs: Any, *attributions: Any, target: Any = None, features: Any = None, **terms: Any
 ) -> list[Tensor]:
-    """What each attribution says about each part, (B, n) or (T, B, n): its sum over it; see `curves` for the terms.
+    """What each attribution says about each feature, (B, n) or (T, B, n): its sum over it; terms as for `curves`.
 
     So attributions of one place can be compared that differ in shape, as a fine map and a coarse one do.
     """
-    q = ask(model, inputs, target=target, **terms)
-    answers = _by_block(q, attributions, groups, lambda block, parts, found: Values(found))
+    q = ask(model, inputs, target=target, needs=NEEDS, **terms)
+    answers = _by_block(q, attributions, features, lambda game, found: Values(found))
     return [torch.cat(ts, -2) for ts in zip(*(v.leaves for v in answers), strict=True)]
 
 
 def _by_block(
-    q: Question, attributions: Sequence[Any], groups: Any, fn: Callable[[Question, Parts, list[Tensor]], Values]
+    q: Question, attributions: Sequence[Any], features: Any, fn: Callable[[Game, list[Tensor]], Values]
 ) -> list[Values]:
-    """`fn` of each block of rows, its parts, and what each attribution says about them."""
+    """`fn` of each block of rows: its game, and what each attribution says about the features."""
+    if not attributions:
+        refuse("attributions", "none", "at least one Attribution or tensor")
     many = _leads(q, attributions)
 
     def run(block: Question) -> Values:
-        rows = torch.tensor([key[0] for key in block.keys])
-        parts = parts_of(block, groups, rows)
-        return fn(block, parts, [scores_of(block, a, parts, many, rows) for a in attributions])
+        game = block.game(features_of(features, block))
+        return fn(game, [scores_of(block, a, game.layout, many) for a in attributions])
 
     return [v for _, v in answered(q, Card("curves", run, needs=frozenset()), {})]
 
@@ -173,10 +173,9 @@ def _leads(q: Question, attributions: Sequence[Any]) -> int:
     return int(several)
 
 
-def _along(
-    q: Question, parts: Parts, found: list[Tensor], steps: int, draws: int, absolute: bool, probability: bool
-) -> Values:
+def _along(game: Game, found: list[Tensor], steps: int, draws: int, absolute: bool) -> Values:
     """Deletion and insertion (M, T, B, S + 1), random deletion (D, T, B, S + 1), the fractions (B, S + 1)."""
+    q, n = game.q, game.n
     scores = torch.stack(found)  # (M, B, n) or (M, T, B, n)
     scores = scores if scores.ndim == 4 else scores[:, None]
     streams = q.streams
@@ -184,80 +183,76 @@ def _along(
     given, several = order.shape[:2]
     drawn = [chances(order[0, 0], streams).argsort(-1) for _ in range(draws)]
     order = torch.stack([*order.flatten(0, 1), *drawn]).cpu()  # (R, B, n)
-    counts = parts.met.sum(1).cpu().expand(q.rows)
+    counts = torch.full((q.rows,), n) if game.counts is None else game.counts.cpu()
     if (counts == 0).any():
-        refuse("groups", "a row with negative numbers only", "at least one part of each row that may be taken away")
-    order = _last(order, parts.met.cpu())
-    last = min(steps, parts.n)
+        refuse("features", "a row without any", "at least one feature of each row that may be taken away")
+    order = _last(order, counts)
+    last = min(steps, n)
     sizes = (torch.arange(last + 1) * counts[:, None] / last).round().long()  # (B, S + 1)
     way = _Way(order, sizes, given * several)
-    if probability:
-        q = replace(q, target=_as_probability(q), memo={"sight": q.sight, "x": q.x})
-    x, x0 = q.x, q.x0
-
-    def points(i: int, j: int) -> Values:
-        there = parts.mask(way.present(i, j))
-        return x.map(lambda t, t0, m: torch.where(m.to(t.device), t, t0), x0, there)
-
-    seen = torch.cat([s.reshape(j - i, -1, q.rows) for i, j, s in q.values(way.n, points)])  # (n, T, B)
-    if seen.shape[1] != several:
-        refuse("attribution", f"{several} targets", f"the {seen.shape[1]} that are asked about")
-    gone, back, random = way.dealt(seen.cpu(), several)
-    fractions = sizes.to(seen.dtype).cpu() / counts[:, None]
+    seen = [s.reshape(j - i, -1, q.rows).cpu() for i, j, s in game.stream(way.n, way.present, empty=True)]
+    if q.scores.numel() // q.rows != several:
+        refuse("attribution", f"{several} targets", f"the {q.scores.numel() // q.rows} that are asked about")
+    ends = [score.reshape(1, several, q.rows).cpu() for score in (game.full, game.empty)]
+    gone, back, random = way.dealt(torch.cat([ends[0][:0], *seen]), *ends)
+    fractions = sizes.to(random.dtype) / counts[:, None]
     shape = (given, several, q.rows, last + 1)
     return Values([gone.reshape(shape), back.reshape(shape), random, fractions])
 
 
-def _last(order: Tensor, met: Tensor) -> Tensor:
-    """The places with the parts that a row does not have behind all others."""
-    return order if met.all() else torch.where(met, order, order + met.shape[1]).argsort(-1).argsort(-1)
-
-
-def _as_probability(q: Question) -> Callable[[Any], Tensor]:
-    """The target of the softmax of the class scores; scores that are probabilities already are taken as they are."""
-    pick, rows = targets.selector(q.settled_target, q.rows), q.rows
-
-    def of(output: Any) -> Tensor:
-        y = targets.tensor_of(output)
-        if y.ndim != 2 or y.shape[1] < 2:
-            refuse("probability", f"True for an output of shape {tuple(y.shape)}", "class scores (B, C)")
-        done = bool((y >= 0).all()) and bool(((y.sum(1) - 1).abs() < 1e-4).all())
-        found = pick(y if done else y.softmax(1), len(y) // rows)
-        return found.T if found.ndim > 1 else found
-
-    return of
+def _last(order: Tensor, counts: Tensor) -> Tensor:
+    """The places with the features that a row does not have behind all others."""
+    n = order.shape[-1]
+    met = torch.arange(n) < counts[:, None]
+    return order if met.all() else torch.where(met, order, order + n).argsort(-1).argsort(-1)
 
 
 class _Way:
-    """The inputs to be scored: all parts there, none there, and what lies between on each way."""
+    """The coalitions between all features and none, on each way."""
 
     def __init__(self, order: Tensor, sizes: Tensor, given: int) -> None:
         self.order, self.sizes, self.given = order, sizes, given
         between = range(1, sizes.shape[1] - 1)
         ways = [(r, False) for r in range(len(order))] + [(r, True) for r in range(given)]
-        plan = [(0, 0, False), (0, 0, True), *((r, s, back) for r, back in ways for s in between)]
-        self.which, self.step, self.back = (torch.tensor(column) for column in zip(*plan, strict=True))
+        plan = torch.tensor([(r, s, back) for r, back in ways for s in between], dtype=torch.long).reshape(-1, 3)
+        self.which, self.step, self.back = plan[:, 0], plan[:, 1], plan[:, 2].bool()
         self.n, self.between = len(plan), len(between)
 
     def present(self, i: int, j: int) -> Tensor:
-        """Which parts are there at the points from i to j, (k, B, n)."""
+        """Which features are there at the points from i to j, (k, B, n)."""
         size = self.sizes[:, self.step[i:j]].T[..., None]
         gone = self.order[self.which[i:j]] < size
         return gone == self.back[i:j, None, None]
 
-    def dealt(self, scores: Tensor, several: int) -> tuple[Tensor, Tensor, Tensor]:
+    def dealt(self, scores: Tensor, full: Tensor, empty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores (n, T, B) as deletion and insertion (R, B, S + 1) and random deletion (D, T, B, S + 1)."""
-        full, empty = scores[:1], scores[1:2]
         count = len(self.order) + self.given
-        ways = scores[2:].reshape(count, self.between, *scores.shape[1:])
+        ways = scores.reshape(count, self.between, *full.shape[1:])
         ends = [e.expand(count, *e.shape[1:])[:, None] for e in (full, empty)]
         forward = torch.cat([ends[0], ways, ends[1]], 1).movedim(1, -1)  # (ways, T, B, S + 1)
         backward = torch.cat([ends[1], ways, ends[0]], 1).movedim(1, -1)
         rows = torch.arange(self.given)
-        own = rows % several
-        gone = forward[rows, own]
-        back = backward[len(self.order) + rows, own]
+        own = rows % full.shape[1]
+        gone, back = forward[rows, own], backward[len(self.order) + rows, own]
         return gone, back, forward[self.given : len(self.order)]
+
+
+def as_probability(q: Question) -> Question:
+    """The question with class scores (B, C) read as probabilities; those that are such already stay as they are."""
+    if q.of.side != "output":
+        refuse("probability", f"True for {q.of_name}", "the model's output as what is explained")
+    model = q.call.model
+
+    def shares(*args: Any, **kwargs: Any) -> Tensor:
+        y = targets.tensor_of(model(*args, **kwargs))
+        if y.ndim != 2 or y.shape[1] < 2:
+            refuse("probability", f"True for an output of shape {tuple(y.shape)}", "class scores (B, C)")
+        done = bool((y >= 0).all()) and bool(((y.sum(1) - 1).abs() < 1e-4).all())
+        return y if done else y.softmax(1)
+
+    for name in ("modules", "buffers"):  # what a pass in train mode asks of a model
+        setattr(shares, name, getattr(model, name, tuple))
+    return replace(q, call=replace(q.call, model=shares))
 
 
 def _area(fractions: Tensor, scores: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ def carried(rule: Rule, to: Sequence[bool], onward: bool, first: bool) -> Rule:
 
     def treat(op: Op) -> Pull:
         pull = rule(op)
-        xs = [x if flag else None for x, flag in zip(op.xs, to, strict=True)]
+        xs = [x.clone() if flag else None for x, flag in zip(op.xs, to, strict=True)]
+        y = op.y.clone()
         i = op.live.index(True)
         single = onward and sum(op.live) == 1 and op.name in _ENTRY_BY_ENTRY
 
@@ -69,10 +70,11 @@ def carried(rule: Rule, to: Sequence[bool], onward: bool, first: bool) -> Rule:
             if single and first:
                 found: list[Tensor | None] = [None] * len(xs)
             else:
-                given = pull(lost(op.y, gy) if onward else gy)
+                given = pull(lost(y, gy) if onward else gy)
                 found = [g if x is None or g is None else plain(x, g) for x, g in zip(xs, given, strict=True)]
-            if single:
-                x, rest = op.xs[i], read(op.y, gy) if first else torch.where(_nearly(op.y), gy, 0)
+            x = xs[i]
+            if single and x is not None:
+                rest = read(y, gy) if first else torch.where(_nearly(y), gy, 0)
                 more = written(x, rest.sum_to_size(x.shape))
                 usual = found[i]
                 found[i] = more if usual is None else usual + more
@@ -90,13 +92,13 @@ def carrying(rule: Weighted, arrives: bool, onward: bool) -> Shares:
     """
 
     def shares(layer: Layer) -> Pulled:
-        pull = rule.shares(layer)
+        pull, x, y = rule.shares(layer), layer.x.clone(), layer.y.clone()  # the model may write into its own
         if rule.outright:
-            return lambda gy: written(layer.x, pull(read(layer.y, gy) if onward else layer.y * gy))
+            return lambda gy: written(x, pull(read(y, gy) if onward else y * gy))
 
         def back(gy: Tensor) -> Tensor:
-            c = pull(lost(layer.y, gy) if onward else gy)
-            return plain(layer.x, c) if arrives else c
+            c = pull(lost(y, gy) if onward else gy)
+            return plain(x, c) if arrives else c
 
         return back
 

@@ -36,7 +36,8 @@ def _least(epsilon: float, z: Tensor) -> float:
 def _stable(z: Tensor, epsilon: float) -> Tensor:
     """z + epsilon sign(z)."""
     least = torch.full((), _least(epsilon, z), dtype=z.dtype, device=z.device)
-    return torch.copysign(least, z).add_(z)
+    signed = torch.copysign(least, z)
+    return signed + z if torch.is_grad_enabled() else signed.add_(z)
 
 
 def _damped(y: Tensor, back: Callable[[Tensor], Any], epsilon: float) -> Callable[[Tensor], Any]:
@@ -72,7 +73,7 @@ def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weig
     """
 
     def shares(layer: Layer) -> Pulled:
-        more, signed = layer.w.clamp(min=0), layer.signed
+        more, signed, first = layer.w.clamp(min=0), layer.signed, layer.x >= 0
         positive, pull = layer.through(layer.x.clamp(min=0) if signed else layer.x, more)
         if signed:
             positive = positive + layer.run(layer.x.clamp(max=0), layer.w - more)
@@ -90,7 +91,7 @@ def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weig
             if not signed:
                 return layer.back(gy * both) + mixed
             of_p, of_n = layer.back(torch.where(on, s, 0)), layer.back(torch.where(on, 0, s))
-            return torch.where(layer.x >= 0, of_p + (1 + gamma) * of_n + mixed, (1 + gamma) * of_p + of_n - mixed)
+            return torch.where(first, of_p + (1 + gamma) * of_n + mixed, (1 + gamma) * of_p + of_n - mixed)
 
         return share
 
@@ -129,7 +130,7 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9, bia
             return found if pull_down is None or first is None else torch.where(first, found, pull_down(s))
 
         def share(gy: Tensor) -> Tensor:
-            total, *rest = (pulled(gy * ratio, *pulls) for ratio, *pulls in parts)
+            total, *rest = (pulled(gy * ratio, up, down) for ratio, up, down in parts)
             return total + rest[0] if rest else total
 
         return share
@@ -184,11 +185,11 @@ def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
     """
 
     def shares(layer: Layer) -> Pulled:
-        up = layer.w.clamp(min=0)
-        bounds = [torch.as_tensor(t, dtype=layer.x.dtype, device=layer.x.device) for t in (low, high)]
-        least, most = (t.expand_as(layer.x) for t in bounds)
-        if bool((layer.x < least).any() or (layer.x > most).any()):
-            given = f"values from {layer.x.min():.4g} to {layer.x.max():.4g}, and a box that does not hold them"
+        up, x = layer.w.clamp(min=0), layer.x.clone()
+        bounds = [torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (low, high)]
+        least, most = (t.expand_as(x) for t in bounds)
+        if bool((x < least).any() or (x > most).any()):
+            given = f"values from {x.min():.4g} to {x.max():.4g}, and a box that does not hold them"
             refuse("box", given, "the lowest and the highest value that the first layer can be given")
         below, pull_up = layer.through(least, up)
         above, pull_down = layer.through(most, layer.w - up)
@@ -196,7 +197,7 @@ def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
 
         def share(relevance: Tensor) -> Tensor:
             s = relevance / z
-            return layer.x * layer.back(s) - least * pull_up(s) - most * pull_down(s)
+            return x * layer.back(s) - least * pull_up(s) - most * pull_down(s)
 
         return share
 

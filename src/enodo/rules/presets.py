@@ -15,15 +15,18 @@ from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, 
 
 from . import composites, elementwise, lrp
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
-from .linear import LINEAR, MOVES
+from .linear import LINEAR, MOVES, SUMS
 from .propagation import Propagation
 from .recurrent import RECURRENT
 
+FIRST, LAST = "<first>", "<last>"  # as keys of rules: layers that no other with weights stands before, or after
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _CHOICES = "where masked_fill max min amax amin maximum minimum".split()
 _POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
-# y = x c for a c that does not depend on the size of x: what goes back is the gradient
+# y = x c for a c that does not depend on the size of x: what goes back is the gradient.
 _HOMOGENEOUS = "relu leaky_relu prelu rrelu abs".split()
+# Their gradients keep values; where derivatives are wanted, these have to be values that no rule has bent.
+_KEEPING = [*_POOLS, *_CHOICES, *(name for name in SUMS if "pool" in name or "interpolate" in name)]
 _ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
 _BILINEAR = "einsum tensordot outer dot inner bilinear".split()
 # They say how much passes of what they are multiplied with.
@@ -36,7 +39,7 @@ _EXACT = frozenset((*MOVES, *_CHOICES, *_POOLS)) - _SUMMING_MOVES  # their resul
 
 @dataclass(frozen=True)
 class Composite:
-    """Rules for dense layers, convolutions, and (`first`) layers that no other with weights stands before.
+    """Rules for dense layers, convolutions, and layers that no other with weights stands before (`first`) or after.
 
     None is LRP-0, which needs no rule. `product` is for products of values on the path, such as those of attention.
     """
@@ -44,17 +47,22 @@ class Composite:
     dense: Weighted | None = None
     convolution: Weighted | None = None
     first: Weighted | None = None
+    last: Weighted | None = None
     product: Rule = lrp.shared
     softmax: Rule = own  # AttnLRP, proposition 3.1
 
-    def following(self, by_name: Mapping[str, Weighted], by_module: Mapping[nn.Module, Weighted]) -> Propagation:
+    def following(
+        self, ends: Mapping[Any, Weighted], by_name: Mapping[str, Weighted], by_module: Mapping[nn.Module, Weighted]
+    ) -> Propagation:
         """What follows one pass, with a user's rules."""
         rules = {name: self.convolution if name in CONVOLUTIONS else self.dense for name in WEIGHTED}
-        return Propagation(rules, self.product, self.first, by_name, by_module)
+        return Propagation(
+            rules, self.product, ends.get(FIRST, self.first), ends.get(LAST, self.last), by_name, by_module
+        )
 
-    def table(self, follow: Propagation | None = None) -> Table:
-        """The table of one pass."""
-        follow = self.following({}, {}) if follow is None else follow
+    def table(self, follow: Propagation | None = None, differentiable: bool = False) -> Table:
+        """The table of one pass; `differentiable`: derivatives of what rules compute are wanted."""
+        follow = self.following({}, {}, {}) if follow is None else follow
         entries: dict[str, Treatment] = {
             **LINEAR,
             **composites.COMPOSITES,
@@ -70,6 +78,8 @@ class Composite:
             "length": lrp.shared,
             "softmax": self.softmax,
         }
+        if differentiable:
+            entries |= dict.fromkeys([*_HOMOGENEOUS, *_KEEPING], own)
         return Table(follow.treatments(entries, _EXACT), trail=follow)
 
 
@@ -143,19 +153,29 @@ def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = Non
 
 
 def composed(
-    given: Any, rules: Mapping[Any, Any], model: Any, eps: float, amount: float, box: Any, bias: bool
+    given: Any,
+    rules: Mapping[Any, Any],
+    model: Any,
+    eps: float,
+    amount: float,
+    box: Any,
+    bias: bool,
+    differentiable: bool,
 ) -> tuple[Table, Propagation]:
     """The table of a composite, by name or as it is, with the user's rules; and what follows its pass.
 
-    Keys of the rules are operations, modules, types of modules, and names of modules: also patterns of them, as
-    "layer4.*", and names of containers, for all that is in them. The name of an operation is taken as such.
+    Keys of the rules are FIRST, LAST, operations, modules, types of modules, and names of modules: also patterns of
+    them, as "layer4.*", and names of containers, for all that is in them. The name of an operation is taken as such.
     """
     made = given if isinstance(given, Composite) else composite(given, eps, amount, box, bias)
     known = made.table().entries
+    ends: dict[Any, Weighted] = {key: rule for key, rule in rules.items() if key in (FIRST, LAST)}
     by_name: dict[str, Weighted] = {}
     by_module: dict[nn.Module, Weighted] = {}
     others: dict[Any, Any] = {}
     for key, rule in rules.items():
+        if key in ends:
+            continue
         modules = None if key in known else _modules(key, model)
         if modules is None:
             name = key if isinstance(key, str) else spelling(key).name
@@ -166,8 +186,8 @@ def composed(
             by_module.update(dict.fromkeys(modules, rule))
         if not isinstance(rule, Weighted) or (key in modules and rule.otherwise and not isinstance(key, _LAYERS)):
             others.update(dict.fromkeys(modules, rule))
-    follow = made.following(by_name, by_module)
-    return made.table(follow) | others, follow
+    follow = made.following(ends, by_name, by_module)
+    return made.table(follow, differentiable) | others, follow
 
 
 def _modules(key: Any, model: Any) -> list[nn.Module] | None:

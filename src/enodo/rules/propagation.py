@@ -47,20 +47,25 @@ class Deferred:
 class Propagation:
     """The rules of layers with weights in a pass; None is LRP-0.
 
-    A rule set on a module counts before one for an operation, that before `first` (for layers that no other stands
-    before), and that before `rules`, which has a default for each operation.
+    A rule set on a module counts before one for an operation, that before `first` and `last` (for layers that no other
+    stands before or after), and these before `rules`, which has a default for each operation. Which layers are the last
+    is known once a pass has been surveyed.
     """
 
     rules: Mapping[str, Weighted | None]
     product: Treatment  # for products of what is on the path
     first: Weighted | None = None
+    last: Weighted | None = None
     by_name: Mapping[str, Weighted] = field(default_factory=dict)
     by_module: Mapping[nn.Module, Weighted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        placed = [*self.rules.values(), *self.by_name.values(), *self.by_module.values()]
+        placed = [*self.rules.values(), *self.by_name.values(), *self.by_module.values(), self.last]
         self.everywhere = any(rule is not None and rule.outright for rule in placed)
         self._deferred: weakref.WeakSet[Deferred] = weakref.WeakSet()
+        self._calls = 0  # of layers, in all passes
+        self._each = 0  # how many a pass makes; 0 before it has been surveyed
+        self._not_last: set[int] = set()
 
     # ---------------------------------------------------------------- what a pass tells
     def before_write(self) -> None:
@@ -83,13 +88,27 @@ class Propagation:
             norm = merging.Norm.of(*args, **kwargs)
             if norm.mean is not None and merging.made_by(norm.x) is None:
                 merging.remember_norm(out, norm)
-        if self.first is None or not (name in WEIGHTED or any(map(self._below, _tensors(args, kwargs)))):
+        if self.first is None and (self.last is None or self._each):
             return
-        for t in _tensors((out, args[0]) if name in ("setitem", "copy") else (out,), {}):
-            setattr(t, _BELOW, self)
+        before: set[int] = set().union(*map(self._before, _tensors(args, kwargs)))
+        if name in WEIGHTED:
+            self._not_last |= before
+            before = {self._calls}
+        if before:
+            for t in _tensors((out, args[0]) if name in ("setitem", "copy") else (out,), {}):
+                setattr(t, _BELOW, (self, before | self._before(t)))
+
+    def surveyed(self) -> None:
+        """Be told that a pass has been made in which no rule was asked."""
+        self._each = self._calls
+
+    def _before(self, t: Tensor) -> set[int]:
+        """The calls of layers that stand before a value, with nothing but other operations between; by number."""
+        of, calls = getattr(t, _BELOW, (None, set()))
+        return calls if of is self else set()
 
     def _below(self, t: Tensor) -> bool:
-        return getattr(t, _BELOW, None) is self
+        return bool(self._before(t))
 
     def carried_to(self, t: Tensor) -> bool:
         """Whether relevance is carried to a value outright."""
@@ -111,6 +130,7 @@ class Propagation:
             if len(live) > 1:
                 return self.product
             x = live[0]
+            self._calls += 1
             rule = self._rule(name, x)
             if rule is None:
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
@@ -128,7 +148,11 @@ class Propagation:
             return self.by_module[module]
         if name in self.by_name:
             return self.by_name[name]
-        return self.first if self.first is not None and not self._below(x) else self.rules[name]
+        if self.first is not None and not self._below(x):
+            return self.first
+        if self.last is not None and self._each and (self._calls - 1) % self._each + 1 not in self._not_last:
+            return self.last
+        return self.rules[name]
 
     def _norm(self, *args: Any, **kwargs: Any) -> Treatment:
         norm = merging.Norm.of(*args, **kwargs)

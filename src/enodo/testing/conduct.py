@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enodo import Attribution, TrainModeWarning
+from enodo import Attribution, SamplingWarning, TrainModeWarning
 from enodo.core import tree as trees
 
 from .case import Case, Trial, need_equal, parts
@@ -108,6 +108,7 @@ def warns(trial: Trial) -> None:
     """No warning on correct use; one, a TrainModeWarning, for a model in train mode, which is left as it was found."""
     with warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", SamplingWarning)  # a trial has few samples
         trial()
     if met:
         trial.broken("warns", f"on correct use: {met[0].category.__name__}: {met[0].message}")
@@ -117,6 +118,7 @@ def warns(trial: Trial) -> None:
     before = State(model, trial.case.inputs)
     with warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", SamplingWarning)
         trial(model=model)
     if [w.category for w in met] != [TrainModeWarning]:
         trial.broken("warns", f"in train mode: {[w.category.__name__ for w in met]}, not one TrainModeWarning")

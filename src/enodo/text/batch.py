@@ -113,10 +113,10 @@ def listed(text: Any, pair: Any) -> list[tuple[str, str | None]]:
 
 
 def each(given: Any, rows: int, argument: str) -> list[Any]:
-    """One entry a text, of what was given once or for each."""
+    """One entry a text, of what was given once or in a list for each."""
     if isinstance(given, Tensor):
         given = given.tolist()
-    if not isinstance(given, (list, tuple)):
+    if not isinstance(given, list):
         return [given] * rows
     if len(given) != rows:
         refuse(argument, f"{len(given)} of them", f"one, or one for each of the {rows} texts")

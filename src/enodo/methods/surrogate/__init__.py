@@ -1,5 +1,5 @@
 """Simple models fitted to a model around an input."""
 
-from .lime import lime
+from .local import lime
 
 __all__ = ["lime"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ def _word(word: str, value: float) -> Markup:
 
 
 def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool = True) -> Any:
-    """An HTML table with a row for each record, shown where IPython is at hand; returns its HTML object, or `Table`."""
+    """An HTML table with a row for each record, shown where IPython runs; returns its HTML object, or `Table`."""
     titles = ("True Label", "Predicted Label", "Attribution Label", "Attribution Score", "Word Importance")
     rows = [el("tr", *(el("th", title) for title in titles))]
     for record in datarecords:
@@ -118,12 +119,11 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
         )
         rows.append(el("tr", *map(Markup, cells)))
     page = join(_legend() if legend else None, el("table", *rows, style="width: 100%"))
-    try:
-        from IPython.display import HTML, display
-    except ImportError:
+    notebook: Any = sys.modules.get("IPython.display")  # imported wherever IPython runs
+    if notebook is None:
         return Table(page)
-    shown = HTML(page)
-    display(shown)
+    shown = notebook.HTML(page)
+    notebook.display(shown)
     return shown
 
 

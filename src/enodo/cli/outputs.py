@@ -36,7 +36,7 @@ def say_written(paths: Sequence[Path]) -> None:
 
 
 def _dump(run: Run) -> str:
-    return jsons.dumps(as_json(run), ensure_ascii=False, allow_nan=False, indent=2)
+    return jsons.dumps(as_json(run), ensure_ascii=False, allow_nan=False, indent=2, default=str)
 
 
 def _file(run: Run, path: Path) -> list[Path]:

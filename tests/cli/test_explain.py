@@ -34,8 +34,8 @@ def dense(): return Dense()
 
 TOP = "schema model input prediction target targets explanations evidence versions command"
 FIELDS = (
-    "method title target options baseline wrt of score baseline_score gap error seed seconds rows batch_size notes shape "
-    "features values"
+    "method title target options baseline wrt of score baseline_score gap error seed seconds rows batch_size notes "
+    "shape features values"
 )
 
 

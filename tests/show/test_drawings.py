@@ -62,12 +62,12 @@ def test_a_line_has_the_colours_of_its_values() -> None:
 
 def test_marks_tell_the_sign_apart_without_colours() -> None:
     values = np.zeros((1, 1, 12))
-    values[0, 0, 2], values[0, 0, 7] = 1.0, -1.0
+    values[0, 0, 2:5], values[0, 0, 7] = 1.0, -1.0
     ax = plot(answer(values)).axes
     top, bottom = [c for c in ax.collections if not isinstance(c, QuadMesh)]
-    for marks, left, low in ((top, 1.5, 0.95), (bottom, 6.5, 0.0)):
+    for marks, where in ((top, [[1.5, 0.95], [4.5, 1.0]]), (bottom, [[6.5, 0.0], [7.5, 0.05]])):
         corners = np.concatenate([path.vertices for path in marks.get_paths()])
-        assert (corners[:, 0].min(), corners[:, 1].min()) == (left, low)
+        assert np.allclose([corners.min(0), corners.max(0)], where)
     assert "Marks at the top: for" in told(ax)
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+import enodo
 from enodo.core.result import Attribution
 from enodo.show import Map, plot
+from enodo.show.choose import Given, view_for
 from enodo.show.pixels import as_photo, coarse, enlarged, fits, pixels
-from enodo.show.scale import AGAINST, FOR, NOT_A_NUMBER, limit_of, paint, scale_of
+from enodo.show.scale import AGAINST, FOR, NOT_A_NUMBER, limit_of, number, paint, scale_of
 from enodo.show.segments import borders, totals
 
 RNG = np.random.default_rng(0)
@@ -204,3 +206,20 @@ def test_a_map_of_4096_pixels_takes_seconds_and_little_memory() -> None:
 
 def test_pixels_over_a_photo_have_its_size() -> None:
     assert pixels(Map(VALUES[:8, :10], PHOTO), "overlay", scale_of(VALUES)).shape == (16, 20, 3)
+
+
+def test_what_was_switched_off_together_is_not_added_up() -> None:
+    areas = torch.arange(32)[:, None] // 16 * 2 + torch.arange(32) // 16
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2)).eval()
+    x = torch.randn(1, 3, 32, 32)
+    why = enodo.explain(model, x, "feature_ablation", target=0, features=areas.expand(1, 3, 32, 32))
+    view = view_for(why, 0, None, Given(x))
+    assert view.shared
+    assert np.allclose(view.values, why.tensor[0, 0])
+    figure, axes = plot(why, data=x, segments=True)
+    assert "per area" in figure.axes[1].get_ylabel()
+    strongest = why.tensor[0, 0].flatten()[why.tensor[0, 0].abs().argmax()]
+    assert f"per area): 1: {number(float(strongest))}" in told(axes)
+    assert "Pixel by pixel" not in why.to_html()
+    pixels_ = enodo.explain(model, x, "integrated_gradients", target=0)
+    assert np.allclose(view_for(pixels_, 0, None, Given()).values, pixels_.tensor[0].sum(0))

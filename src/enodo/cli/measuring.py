@@ -61,7 +61,7 @@ def measured(
             found[name] = Evidence([e.title for e in entries], ways, agreed(totals), taken.words, unit)
     if removal and not found:
         refuse("--removal", ", ".join(removal), "a method whose parts are those of the input")
-    return replace(run, evidence=found, one_scale=not own_scale)
+    return replace(run, evidence=found, one_scale=not own_scale, compared=True)
 
 
 def _is_about_parts(entry: Entry, run: Run) -> bool:

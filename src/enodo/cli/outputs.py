@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from enodo.cli.compared import print_compared
 from enodo.cli.jsons import as_json
 from enodo.cli.run import Run
 from enodo.cli.terminal import print_run
 from enodo.core.errors import refuse
-from enodo.show.page import report
+from enodo.show.html import short
+from enodo.show.page import counted, report, shared
 
 
 def write(run: Run, files: Sequence[Path], json: bool, quiet: bool = False) -> list[Path]:
@@ -20,6 +22,8 @@ def write(run: Run, files: Sequence[Path], json: bool, quiet: bool = False) -> l
     written = [made for path in files for made in _file(run, path)]
     if json:
         sys.stdout.write(_dump(run) + "\n")
+    elif run.compared and not quiet:
+        print_compared(run)
     elif not quiet:
         print_run(run, hint=not files)
     return written
@@ -32,7 +36,7 @@ def say_written(paths: Sequence[Path]) -> None:
 
 
 def _dump(run: Run) -> str:
-    return jsons.dumps(as_json(run), ensure_ascii=False, allow_nan=False, indent=2)
+    return jsons.dumps(as_json(run), ensure_ascii=False, allow_nan=False, indent=2, default=str)
 
 
 def _file(run: Run, path: Path) -> list[Path]:
@@ -61,21 +65,25 @@ def _written(run: Run, path: Path) -> list[Path]:
 
 
 def _picture(run: Run) -> Any:
-    """All methods side by side in one Figure."""
+    """All methods side by side in one Figure, those of each answer in a row."""
     from matplotlib.figure import Figure
 
     from enodo.show import Words, plot, view_of
     from enodo.show.text import size_of
 
-    sample = run.example.sample
-    side = sample.kind == "image"
-    count = len(run.entries)
-    size = (4.8 * count + 0.2, 4.6) if side else (9.0, 3.8 * count)
+    page, sample = run.page, run.example.sample
+    groups = [[e for e in run.entries if e.answer == name] for name in dict.fromkeys(e.answer for e in run.entries)]
+    across, down = (len(groups[0]), len(groups)) if sample.kind == "image" else (1, len(run.entries))
+    size = (4.8 * across + 0.2, 4.6 * down) if sample.kind == "image" else (9.0, 3.8 * down)
     if isinstance(view := view_of(run.entries[0].attribution, sample), Words):
         width, height = size_of(view)
-        size = (width, height * count)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(1, count, squeeze=False) if side else figure.subplots(count, 1, squeeze=False)
-    for ax, entry in zip(axes.flat, run.entries, strict=True):
-        plot(entry.attribution, sample=sample, ax=ax, title=entry.title)
+        size = (width, height * down)
+    axes = iter(Figure(figsize=size, layout="constrained").subplots(down, across, squeeze=False).flat)
+    for entries in groups:
+        limits = shared(page, entries) if run.one_scale else {}
+        for entry in entries:
+            shape = view_of(entry.attribution, sample).values.shape
+            limit = limits.get(counted(page, entry), {}).get(shape)
+            title = f"{entry.title}: {short(entry.answer)}" if entry.answer else entry.title
+            figure = plot(entry.attribution, sample=sample, ax=next(axes), title=title, limit=limit)
     return figure

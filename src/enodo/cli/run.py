@@ -36,6 +36,7 @@ class Run:
     of: str = "OUTPUT"
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     one_scale: bool = False
+    compared: bool = False  # whether the methods stand side by side
 
     @property
     def page(self) -> Page:

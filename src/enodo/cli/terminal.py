@@ -9,7 +9,7 @@ from rich.text import Text
 
 from enodo.cli.console import output
 from enodo.cli.run import Run
-from enodo.show.html import number_with, short
+from enodo.show.html import Entry, number_with, short
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
 from enodo.show.tokens import Words
 from enodo.show.view import Bars, Map, regions, resize, view_of
@@ -21,6 +21,31 @@ SHOWN, WIDTH, SIDE = 12, 24, 32
 def print_run(run: Run, hint: bool = True) -> None:
     """Print the run to standard output, with a `hint` on how to get pictures."""
     console = output()
+    print_answers(console, run)
+    sample, subject = run.example.sample, run.subject
+    for entry in run.entries:
+        a = entry.attribution
+        view = view_of(a, sample)
+        console.print()
+        compared = f", compared with {entry.baseline}" if entry.baseline else ""
+        name = explained(run, entry)
+        console.print(f"{entry.title}: {short(name)}{compared}", style="bold", markup=False)
+        if isinstance(view, Words):
+            _words(console, view)
+        elif isinstance(view, Bars):
+            _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
+        else:
+            print_map(console, view, is_signed(a, view.values))
+            if hint:
+                console.print("for a picture: --out report.html", style="dim")
+        for note in (balance(a, short(name), entry.baseline, subject.unit), settled(a), noise(a), *a.notes):
+            if note:
+                console.print(note, style="dim", markup=False)
+        console.print(f"{a.seconds:.2f} s, {a.rows:,} rows through the model", style="dim", markup=False)
+
+
+def print_answers(console: Console, run: Run) -> None:
+    """What the model answered."""
     sample, subject = run.example.sample, run.subject
     console.print(f"{subject.title or subject.name}: {sample.title}", style="bold", markup=False)
     for answer in run.answers:
@@ -30,25 +55,11 @@ def print_run(run: Run, hint: bool = True) -> None:
         console.print(f" {'->' if answer.explained else '  '} {told}  {answer.name}", style=style, markup=False)
     if sample.truth is not None:
         console.print(f"    recorded answer: {sample.truth}", markup=False)
-    name = next((a.name for a in run.answers if a.explained), "the value asked about")
-    for entry in run.entries:
-        a = entry.attribution
-        view = view_of(a, sample)
-        console.print()
-        compared = f", compared with {entry.baseline}" if entry.baseline else ""
-        console.print(f"{entry.title}: {short(name)}{compared}", style="bold", markup=False)
-        if isinstance(view, Words):
-            _words(console, view)
-        elif isinstance(view, Bars):
-            _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
-        else:
-            _map(console, view, is_signed(a, view.values))
-            if hint:
-                console.print("for a picture: --out report.html", style="dim")
-        for note in (balance(a, short(name), entry.baseline, subject.unit), settled(a), noise(a), *a.notes):
-            if note:
-                console.print(note, style="dim", markup=False)
-        console.print(f"{a.seconds:.2f} s, {a.rows:,} rows through the model", style="dim", markup=False)
+
+
+def explained(run: Run, entry: Entry) -> str:
+    """The name of the answer that an entry explains."""
+    return entry.answer or next((a.name for a in run.answers if a.explained), "the value asked about")
 
 
 def _words(console: Console, view: Words) -> None:
@@ -106,7 +117,7 @@ def _bar(share: float, signed: bool) -> Text:
     return Text.assemble((left, "rgb(70,140,210)"), "|", (right, "rgb(214,72,84)"))
 
 
-def _map(console: Console, view: Map, signed: bool) -> None:
+def print_map(console: Console, view: Map, signed: bool) -> None:
     """The map in half blocks where there are colours; and where the strongest square lies, in words, always."""
     coarse = regions(view.values, SIDE)
     if console.color_system in ("truecolor", "256"):

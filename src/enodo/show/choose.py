@@ -18,7 +18,7 @@ from enodo.show.rows import Table, column
 from enodo.show.sample import Sample
 from enodo.show.scale import Array, number
 from enodo.show.series import Series
-from enodo.show.view import Bars, Map, labels, row_of, view_of
+from enodo.show.view import Bars, Map, labels, over_channels, row_of, view_of
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
@@ -54,7 +54,7 @@ def view_for(attribution: Attribution, row: int, kind: str | None, given: Given)
     if kind in series.KINDS or (kind is None and _is_series(attribution, values, given)):
         return _series(attribution, values, given, row)
     if kind in pixels.KINDS or (kind is None and values.ndim == 3 and given.sample is None):
-        return _map(values, given, row)
+        return _map(attribution, values, given, row)
     if kind in OF_ONE:
         names = labels(attribution.feature_names, None)
         attribution = replace(attribution, tokens=None, feature_names=names if len(names) == values.size else None)
@@ -63,7 +63,7 @@ def view_for(attribution: Attribution, row: int, kind: str | None, given: Given)
     if kind == "text" and isinstance(view, (Map, Bars)):
         refuse("kind", "'text' without its tokens", "an attribution that knows its tokens", "Set its `tokens`.")
     if isinstance(view, Map) and (given.data is not None or given.sample is None):
-        return _map(values, given, row)
+        return _map(attribution, values, given, row)
     return _with_cells(view, given, row) if isinstance(view, Bars) and given.data is not None else view
 
 
@@ -94,17 +94,14 @@ def _of_row(data: Any, row: int, ndim: int) -> Any:
     return data
 
 
-def _map(values: Array, given: Given, row: int) -> Map:
-    if values.ndim == 1:
-        values = values[None]
-    values = values.reshape(-1, *values.shape[-2:])
-    values = values[0] if len(values) == 1 else values.sum(0)
+def _map(attribution: Attribution, values: Array, given: Given, row: int) -> Map:
+    flat, shared = over_channels(attribution, values[None] if values.ndim == 1 else values)
     if given.data is None:
-        return Map(values, given.sample.photo if given.sample else None)
+        return Map(flat, given.sample.photo if given.sample else None, shared=shared)
     data = given.data
     if not isinstance(data, (list, tuple)) and hasattr(data, "ndim") and data.ndim == 2:
         data = data[None]  # (H, W): one picture
-    return Map(values, *as_photo(_of_row(data, row, 3), values.shape))
+    return Map(flat, *as_photo(_of_row(data, row, 3), flat.shape), shared=shared)
 
 
 def _is_series(attribution: Attribution, values: Array, given: Given) -> bool:

@@ -122,8 +122,7 @@ def _frame(low: float, high: float, as_share: bool) -> Markup:
         anchor = {0.0: "start", 0.5: "middle", 1.0: "end"}[share]
         x = LEFT + share * (right - LEFT)
         parts.append(el("text", f"{share:.0%}", x=f"{x:.1f}", y=floor + 18, text_anchor=anchor))
-        y = floor - share * (floor - TOP)
-        parts.append(
-            el("text", number(low + share * (high - low), False), x=LEFT - 5, y=f"{y + 4:.1f}", text_anchor="end")
-        )
+        y, value = floor - share * (floor - TOP), low + share * (high - low)
+        told = f"{value:.0%}" if as_share and high - low >= 0.05 else number(value, False)
+        parts.append(el("text", told, x=LEFT - 5, y=f"{y + 4:.1f}", text_anchor="end"))
     return join(*parts)

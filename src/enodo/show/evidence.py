@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from enodo.metrics import Curve, Curves, removed
 from enodo.show import curves as drawn
-from enodo.show.markup import Markup, el, join
+from enodo.show.markup import Markup, el, join, scrolled
 from enodo.show.scale import Array, number
 
 
@@ -75,7 +75,7 @@ def _areas(evidence: Evidence, way: Way) -> Markup:
     chance = [x for kind in ("deletion", "insertion") for x in _random(getattr(way.curves[0], kind))]
     rows.append(el("tr", el("th", "random order", scope="row"), *chance, class_="faint"))
     caption = el("caption", f"Mean {evidence.unit} along the way")
-    table = el("div", el("table", caption, el("thead", el("tr", *head)), el("tbody", *rows)), class_="scroll")
+    table = scrolled("areas", el("table", caption, el("thead", el("tr", *head)), el("tbody", *rows)))
     words = [
         el("li", f"{name}. ", join(*(el("span", removed(k, f"the {evidence.unit}").text, " ") for k in pair)))
         for name, c in zip(evidence.names, way.curves, strict=True)
@@ -106,7 +106,7 @@ def _agreement(evidence: Evidence) -> Markup | None:
     rows = []
     for i, name in enumerate(evidence.names):
         cells = [
-            el("td", "" if i == j else f"{_signed(found.correlation[i, j])} | {found.overlap[i, j]:.0%}", class_="num")
+            el("td", "" if i == j else f"{signed(found.correlation[i, j])} | {found.overlap[i, j]:.0%}", class_="num")
             for j in range(len(evidence.names))
         ]
         rows.append(el("tr", el("th", name, scope="row"), *cells))
@@ -116,8 +116,9 @@ def _agreement(evidence: Evidence) -> Markup | None:
         f"know nothing of each other share {found.chance:.0%}."
     )
     table = el("table", el("thead", el("tr", *head)), el("tbody", *rows))
-    return join(el("h3", "Do the methods agree?"), el("p", told), el("div", table, class_="scroll"))
+    return join(el("h3", "Do the methods agree?"), el("p", told), scrolled("agreement", table))
 
 
-def _signed(value: float) -> str:
-    return "\u2013" if value != value else f"{value:+.2f}".replace("-", "\u2212")
+def signed(value: float) -> str:
+    """A correlation with its sign; a dash where there is none."""
+    return "\u2013" if value != value else f"{round(value, 2) + 0.0:+.2f}".replace("-", "\u2212")

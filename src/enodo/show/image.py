@@ -55,7 +55,8 @@ def draw(
     sign      which values are shown: "all", "positive", "negative", "absolute"
     clip      see `scale_of`, as for `limit`; `opacity`: see `overlay`
     colours   a colour map of matplotlib, by its name or itself
-    segments  (H, W) whole numbers: superpixels, whose borders are drawn and the strongest of which are numbered
+    segments  (H, W) whole numbers: superpixels, whose borders are drawn and the strongest of which are numbered;
+              True: the areas of one value, where a method has switched areas off
     """
     from enodo.show.axes import legend_bar, minus_signs, new_axes, titled, under
 
@@ -74,7 +75,7 @@ def draw(
     ax.set_axis_off()
     titled(ax, title)
     notes = [_note(scale, view.values, view, sign, kind), averaged(view, step)]
-    if segments is not None:
+    if segments is not None and segments is not False:
         notes.append(areas.draw(ax, view.values, segments, extent, view.photo))
     if kind != "original":
         if signed and kind not in NEED_PHOTO:
@@ -101,6 +102,8 @@ def averaged(view: Map, step: int) -> str:
 
 def _cell(view: Map, kind: str) -> str:
     """What one value of the picture belongs to."""
+    if view.shared:
+        return "area"
     if kind == "regions" and max(view.values.shape) > REGIONS:
         return "area"
     return "pixel" if view.photo is None or view.values.shape == view.photo.shape[:2] else "place"
@@ -120,7 +123,9 @@ def _colours(colours: Any, signed: bool, over: bool, kind: str) -> Any:
 def fragment(view: Map, unit: str, signed: bool = True, limits: Limits | None = None, clip: float = 0.02) -> Markup:
     """The map as HTML: pixel by pixel, and summed over regions where it is fine enough to be hard to read."""
     figures = [_figure(view, view.values, "Pixel by pixel", f"{unit} per pixel", signed, clip, limits)]
-    if min(view.values.shape) > 2 * REGIONS:
+    if view.shared:
+        figures = [_figure(view, view.values, "By area", f"{unit} per area", signed, clip, limits)]
+    elif min(view.values.shape) > 2 * REGIONS:
         coarse = regions(view.values, REGIONS)
         h, w = (side // REGIONS for side in view.values.shape)
         per = f"{unit} per area of {w} \u00d7 {h} pixels"
@@ -167,6 +172,7 @@ def _note(scale: Scale, values: Array, view: Map, sign: str = "all", kind: str =
 
     notes = [
         "" if kind == "map" else view.note,
+        "Each pixel carries what its whole area contributed." if view.shared and kind != "original" else "",
         "" if kind == "original" else told(scale, values, sign, kind not in NEED_PHOTO),
     ]
     enlarged = kind not in ("original", "map") and view.photo is not None

@@ -69,7 +69,7 @@ def _broken(view: Words, columns: int) -> Iterator[list[Run]]:
             line, x = [], 0
             continue
         size = sum(width(text) for text, _, _ in block)
-        if line and x + 1 + size > columns:
+        if line and x + size + int(block[0][2]) > columns:
             yield line
             line, x = [], 0
         for text, word, gap in block:

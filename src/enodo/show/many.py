@@ -36,7 +36,7 @@ def beeswarm(
     from enodo.show.axes import both_ways, titled, told, under
 
     order = view.strongest(shown)
-    scale = scale_of(view.values, 0.0, signed)
+    scale = scale_of(view.values[:, order], 0.0, signed)
     reach = (scale.peak or 1.0) * 1.08
     for y, feature in enumerate(order):
         values = np.clip(view.values[:, feature], -reach, reach)

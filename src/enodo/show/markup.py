@@ -44,6 +44,11 @@ def join(*children: Any) -> Markup:
     return Markup("".join(out))
 
 
+def scrolled(label: str, *parts: Markup) -> Markup:
+    """What scrolls by itself where it is wider than the page; the keyboard reaches it, by the name `label`."""
+    return el("div", *parts, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
 def picture(pixels: np.ndarray, alt: str, lossless: bool = True, dark: np.ndarray | None = None) -> Markup:
     """Pixels (H, W, 3) uint8 as an image inside the page; `dark` is shown instead where the reader's theme is dark."""
     height, width = pixels.shape[:2]

@@ -10,7 +10,7 @@ from enodo.core.registry import methods
 from enodo.show import evidence
 from enodo.show.evidence import Evidence
 from enodo.show.html import Answer, Entry, card, document, number_with, short
-from enodo.show.markup import Markup, el, join, picture
+from enodo.show.markup import Markup, el, join, picture, scrolled
 from enodo.show.pixels import REGIONS
 from enodo.show.sample import Sample
 from enodo.show.scale import Limits, limits_of
@@ -20,6 +20,7 @@ from enodo.show.view import Map, regions, row_of, view_of
 from enodo.show.words import is_signed, unit_of
 
 CLOSE = 0.1  # difference of two probabilities below which the answer is called close
+Counted = tuple[str, bool, bool]  # a unit, whether it has a sign, whether it is of parts of a picture
 CLIP = 0.02  # share of the sum of a map's sizes that is drawn in the fullest colour
 
 
@@ -67,8 +68,8 @@ def _why(page: Page, name: str, entries: Sequence[Entry], several: bool) -> Mark
     found = next((a for a in page.answers if a.explained and a.name == name), None)
     answer = _quoted(found) if found else name if several and name else _explained(page)
     heading = f"Why {answer}: {told}" if several else f"Why: {told}"
-    limits = _shared(page, entries) if page.one_scale else {}
-    cards = [card(e, page.sample, answer, page.unit, limits=limits.get(_unit(page, e))) for e in entries]
+    limits = shared(page, entries) if page.one_scale else {}
+    cards = [card(e, page.sample, answer, page.unit, limits=limits.get(counted(page, e))) for e in entries]
     measured = page.evidence.get(name)
     trust = None
     if measured is not None:
@@ -76,18 +77,18 @@ def _why(page: Page, name: str, entries: Sequence[Entry], several: bool) -> Mark
     return join(el("h2", heading), el("section", *cards, class_="cards"), trust)
 
 
-def _unit(page: Page, entry: Entry) -> tuple[str, bool, bool]:
+def counted(page: Page, entry: Entry) -> Counted:
     """What a picture counts: those that count the same share a scale. Parts of a picture are no pixels."""
     card = methods().get(entry.attribution.method)
     parts = page.sample.kind == "image" and card is not None and "absence" in card.needs
     return unit_of(entry.attribution, page.unit), _signed(entry), parts
 
 
-def _shared(page: Page, entries: Sequence[Entry]) -> dict[tuple[str, bool, bool], Limits]:
+def shared(page: Page, entries: Sequence[Entry]) -> dict[Counted, Limits]:
     """One scale for what counts in one unit."""
-    found: dict[tuple[str, bool, bool], Limits] = {}
-    for unit in {_unit(page, e) for e in entries}:
-        views = [view_of(e.attribution, page.sample) for e in entries if _unit(page, e) == unit]
+    found: dict[Counted, Limits] = {}
+    for unit in {counted(page, e) for e in entries}:
+        views = [view_of(e.attribution, page.sample) for e in entries if counted(page, e) == unit]
         maps = [v.values for v in views if isinstance(v, Map)]
         coarse = [regions(m, REGIONS) for m in maps if min(m.shape) > 2 * REGIONS]
         found[unit] = {
@@ -236,7 +237,7 @@ def _facts(page: Page) -> Markup:
         numbers = [el("td", told, class_="num") for told in (f"{a.seconds:.2f}", f"{a.rows:,}")]
         name = el("th", entry.title + (f" for {short(entry.answer)}" if entry.answer else ""), scope="row")
         rows.append(el("tr", name, el("td", a.wrt), el("td", options), *numbers))
-    table = el("div", el("table", el("thead", el("tr", *head)), el("tbody", *rows)), class_="scroll")
+    table = scrolled("what was run", el("table", el("thead", el("tr", *head)), el("tbody", *rows)))
     versions = page.entries[0].attribution.versions if page.entries else {}
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
     again = join(el("p", "To make this page again:"), el("pre", el("code", page.command))) if page.command else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,8 +136,9 @@ def ready(view: Map, kind: str) -> tuple[Map, int]:
     if photo is not None and not fits(photo.shape[:2], view.values.shape):
         told = f"a picture of {size_text(photo.shape)} for a map of {size_text(view.values.shape)}"
         refuse("data", told, "the picture that was explained", "Cut and scale it as the model saw it.")
-    values, step = (regions(view.values, REGIONS), 1) if kind == "regions" else coarse(view.values)
-    return Map(values, None if photo is None or kind == "map" else smaller(photo), view.note), step
+    summed = kind == "regions" and not view.shared
+    values, step = (regions(view.values, REGIONS), 1) if summed else coarse(view.values)
+    return replace(view, values=values, photo=None if photo is None or kind == "map" else smaller(photo)), step
 
 
 def size_text(shape: tuple[int, ...]) -> str:

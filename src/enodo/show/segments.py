@@ -54,6 +54,8 @@ def totals(values: Array, mask: Array) -> tuple[Array, Array, bool]:
 def draw(ax: Axes, values: Array, segments: Any, extent: tuple[float, float, float, float], photo: Any) -> str:
     """Draw borders and the numbers of the strongest segments; return the legend that says what each contributed."""
     sizes = [values.shape] + ([photo.shape[:2]] if photo is not None else [])
+    if segments is True:
+        segments = np.unique(values, return_inverse=True)[1].reshape(values.shape)
     mask = as_segments(segments, sizes)
     height, width = mask.shape
     step = coarse(np.empty(mask.shape, bool))[1]

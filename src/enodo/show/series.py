@@ -142,10 +142,10 @@ def _bands(ax: Axes, values: Array, edges: Array, scale: Scale) -> None:
         return
     share = np.nan_to_num(scale.share(values))
     across: Any = ax.get_xaxis_transform()
-    for strong, low, high in ((share > 0.1, 1 - BAND, 1.0), (share < -0.1, 0.0, BAND)):
-        ax.fill_between(
-            edges, low, high, where=np.append(strong, False), step="post", transform=across, color="0.1", linewidth=0,
-        )  # fmt: skip
+    for strong, low in ((share > 0.1, 1 - BAND), (share < -0.1, 0.0)):
+        change = np.flatnonzero(np.diff(np.concatenate([[False], strong, [False]])))  # where runs begin and end
+        runs = [(edges[i], edges[j] - edges[i]) for i, j in change.reshape(-1, 2)]
+        ax.broken_barh(runs, (low, BAND), transform=across, color="0.1", linewidth=0)
 
 
 def _line(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from enodo.show.markup import Markup, el, join
+from enodo.show.markup import Markup, el, join, scrolled
 from enodo.show.scale import AGAINST, FOR, Limits, Scale, limit_for, number, scale_of
 from enodo.show.view import Bars
 
@@ -26,22 +26,21 @@ def fragment(view: Bars, unit: str, signed: bool = True, limits: Limits | None =
     axis = "against \u2190 0 \u2192 for" if signed else "strength"
     bars, numbers = el("th", axis, scope="col", class_="bar"), el("th", unit, scope="col", class_="num")
     head = el("tr", el("th", "feature", scope="col"), values, bars, numbers)
-    table = _scrolled(el("thead", head), el("tbody", *(_row(view, i, scale) for i in first)))
+    table = scrolled(
+        "features", el("table", el("thead", head), el("tbody", *(_row(view, i, scale) for i in first)), class_="bars")
+    )
     more = None
     if len(rest):
         total = number(float(view.values[rest].sum()))
         summary = f"{len(rest)} weaker features, together {total}"
         listed = rest[:500]
         cut = f"{len(rest) - len(listed):,} more are not listed." if len(rest) > len(listed) else None
-        body = _scrolled(el("tbody", *(_row(view, i, scale) for i in listed)))
+        body = scrolled(
+            "weaker features", el("table", el("tbody", *(_row(view, i, scale) for i in listed)), class_="bars")
+        )
         more = el("details", el("summary", summary), body, el("p", cut, class_="fine") if cut else None)
     empty = el("p", "Every value is zero: no feature moved this score.", class_="fine") if scale.peak == 0 else None
     return join(table, more, empty)
-
-
-def _scrolled(*parts: Markup) -> Markup:
-    """A table that scrolls by itself where it is wider than the page."""
-    return el("div", el("table", *parts, class_="bars"), class_="scroll")
 
 
 def _row(view: Bars, i: int, scale: Scale) -> Markup:
@@ -98,17 +97,18 @@ def draw(
     colours = [np.array(FOR if v >= 0 else AGAINST) / 255 for v in values]
     ax.barh(range(len(order)), values, color=colours)
     names = [f"{view.names[i]} = {view.cells[i]}" if view.cells[i] else view.names[i] for i in order]
-    ax.set_yticks(range(len(order)), names, parse_math=False)
+    ax.set_yticks(range(len(order)), names, parse_math=False, fontsize=8)
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.set_xlim(-end * 1.25 if signed else 0, end * 1.25)
     for y, (i, value) in enumerate(zip(order, values, strict=True)):
         told_value = number(float(view.values[i]), signed)
         ax.annotate(told_value, (value, y), (4 if value >= 0 else -4, 0), textcoords="offset points",
                     va="center", ha="left" if value >= 0 else "right", fontsize=8)  # fmt: skip
-    ax.set_xlabel(both_ways(unit) if signed else unit, parse_math=False)
+    ax.set_xlabel(both_ways(unit) if signed else unit, parse_math=False, fontsize=8)
+    ax.tick_params(labelsize=8, left=False)
     left = len(view.names) - len(order)
     notes = [told(scale, view.values, coloured=False), f"And {left:,} weaker ones." if left > 0 else ""]
-    under(ax, " ".join(filter(None, notes)), drop=32)
+    under(ax, " ".join(filter(None, notes)), drop=30)
     ax.spines[["top", "right", "left"]].set_visible(False)
     titled(ax, title)
     figure: Any = ax.figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import warnings
+import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from enodo.core.errors import refuse
 from enodo.show.fonts import base_letters, fonts_for
-from enodo.show.lines import UNREAD, Piece, lines
+from enodo.show.lines import UNREAD, Piece, lines, width
 from enodo.show.scale import AGAINST, FOR, Scale, number, scale_of
 from enodo.show.tokens import Array, Words
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = 84  # letters of a line of a drawn text
 FACTS = 108  # letters of a line of small print
 LETTER, LINE = 0.602 * 11 / 72, 0.3  # inches: the width of an 11-point letter of equal width, the distance of two lines
-SINGLE = 1000  # words that are drawn one by one: with more, all that are the same letter are drawn at once
+SINGLE = 600  # words that are drawn one by one: with more, all that are the same letter are drawn at once
 MOST = 1000  # lines that are drawn: with more, a picture could not be opened
 DEEPEST = 0.55  # opacity of the strongest ground, under which letters can be read
 STEPS = 40  # colours of the legend
@@ -81,6 +81,7 @@ class Page:
         self.place: Any = self.figure.dpi_scale_trans + ScaledTranslation(0, 1, ax.transAxes)  # type: ignore[arg-type]
         self.y = 0.0  # lines so far
         self.families, self.missing = fonts_for("".join([*view.words, *view.leads, view.after]))
+        self.blank = str.maketrans(dict.fromkeys(self.missing, "\u25a1"))  # and the legend says how many
         self.plain = base_letters()[0]
         self.many = len(view.words) > SINGLE
         self.whole = 0  # pieces drawn one by one
@@ -97,7 +98,7 @@ class Page:
         shares = np.nan_to_num(self.scale.share(self.view.values))
         left = 0
         for n, line in enumerate(found):
-            if self.y >= MOST or self.whole > 2 * SINGLE:
+            if self.y >= MOST or self.whole > SINGLE:
                 left = len({p.word for rest in found[n:] for p in rest})
                 break
             self.y += 1
@@ -119,20 +120,25 @@ class Page:
             if share < -0.05:
                 self.underlines.append(([(x, y - 0.045), (right, y - 0.045)], colour))
         unread = piece.word == UNREAD
-        if self.many and all(ord(c) in self.plain for c in piece.text) and piece.width == len(piece.text):
-            for i, c in enumerate(piece.text):
-                self.glyphs.setdefault((c, unread), []).append((x + i * LETTER, y))
+        if self.many and all(map(self._stands_alone, piece.text)):
+            for c in piece.text.translate(self.blank):
+                self.glyphs.setdefault((c, unread), []).append((x, y))
+                x += width(c) * LETTER
         else:
             self.whole += 1
-            self._write(x, piece.text, self.small if unread else self.ink, style="italic" if unread else "normal")
+            self._write(x, piece.text, self.small if unread else self.ink)
 
-    def _write(self, x: float, text: str, colour: str, family: Any = None, size: float = 11, **more: Any) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of letters without a font: the legend says how many
-            self.ax.text(
-                x, -self.y * LINE, text, transform=self.place, family=family or self.families, fontsize=size,
-                color=colour, parse_math=False, **more,
-            )  # fmt: skip
+    def _stands_alone(self, c: str) -> bool:
+        """Whether a letter looks the same whatever stands beside it."""
+        if unicodedata.bidirectional(c) in ("R", "AL"):
+            return False
+        return (ord(c) in self.plain and width(c) == 1) or (width(c) == 2 and c.isalpha())
+
+    def _write(self, x: float, text: str, colour: str, family: Any = None, size: float = 11) -> None:
+        self.ax.text(
+            x, -self.y * LINE, text.translate(self.blank), transform=self.place, family=family or self.families,
+            fontsize=size, color=colour, parse_math=False,
+        )  # fmt: skip
 
     def _collect(self) -> None:
         """Draw the grounds, underlines and letters gathered, all of a kind at once."""
@@ -146,7 +152,7 @@ class Page:
         marks, inks = zip(*self.underlines, strict=True) if self.underlines else ((), ())
         under = LineCollection(marks, colors=inks, linewidths=1.2, transform=self.place)
         found: list[Any] = [grounds, under]
-        font = FontProperties(family=self.families[0])
+        font = FontProperties(family=self.families)
         points: Any = Affine2D().scale(1 / 72) + self.figure.dpi_scale_trans
         for (letter, unread), where in self.glyphs.items():
             path = TextPath((0, 0), letter, size=11, prop=font)

@@ -13,6 +13,7 @@ from enodo.show.scale import number
 from enodo.show.words import scalar, share_of
 from enodo.text.pieces import merged
 from enodo.text.reading import Reading
+from enodo.text.segments import is_unspaced
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
@@ -121,9 +122,19 @@ def facts_of(attribution: Attribution, row: int) -> Facts:
 
 
 def spaced(words: list[str]) -> list[str]:
-    """Words with the space that stands before each of them in print: none before closing marks or inside "don't"."""
+    """Words with the space that stands before each of them in print.
+
+    There is none before closing marks, inside "don't", and in scripts that are written without.
+    """
     out = []
     for before, word in itertools.pairwise(["", *words]):
-        tight = not before or word[:1] in ".,;:!?)]}%\u2019'" or before[-1:] in "([{\u2019'" or "-" in (before, word)
+        alone = is_unspaced(before[-1:]) and is_unspaced(word[:1])
+        tight = (
+            alone
+            or not before
+            or word[:1] in ".,;:!?)]}%\u2019'"
+            or before[-1:] in "([{\u2019'"
+            or "-" in (before, word)
+        )
         out.append(word if tight else " " + word)
     return out

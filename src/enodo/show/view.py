@@ -22,12 +22,14 @@ Array = np.ndarray[Any, Any]
 class Map:
     """Attributions of a picture, summed over channels, (h, w) at their own resolution; `photo` (H, W, 3) or None.
 
-    `note` is what a reader must know about the photo: that its values were stretched to be seen.
+    `note` is what a reader must know about the photo: that its values were stretched to be seen. `shared`: pixels that
+    were switched off together all carry what they contributed together, so that sums over pixels mean nothing.
     """
 
     values: Array
     photo: Array | None
     note: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,19 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
             cells = list(sample.cells) if sample and sample.cells else [""] * len(names)
             return Bars(names, cells, np.bincount(groups, values, len(names)))
     if values.ndim == 3 or (values.ndim == 2 and min(values.shape) > 3):
-        return Map(values if values.ndim == 2 else values.sum(0), sample.photo if sample else None)
+        flat, shared = over_channels(attribution, values)
+        return Map(flat, sample.photo if sample else None, shared=shared)
     flat = values.ravel()
     if len(names) != len(flat):
         names = ["value"] if values.ndim == 0 else [", ".join(map(str, i)) for i in np.ndindex(*values.shape)]
     return Bars(names, [""] * len(names), flat)
+
+
+def over_channels(attribution: Attribution, values: Array) -> tuple[Array, bool]:
+    """A map (h, w) of (h, w) or (C, h, w), and whether it is `shared`: channels are added up unless they share too."""
+    channels = values.reshape(-1, *values.shape[-2:])
+    shared = attribution.options.get("features") is not None and bool((channels == channels[:1]).all())
+    return channels[0] if shared or len(channels) == 1 else channels.sum(0), shared
 
 
 def one_target(attribution: Attribution, index: int) -> Attribution:

@@ -43,7 +43,7 @@ def draw(
     if len(rows) > 4 * POINTS:
         rows = rows[np.argsort(y[rows], kind="stable")][np.linspace(0, len(rows) - 1, 4 * POINTS).round().astype(int)]
     shades: Any = "0.2" if other is None else colour_map(LOW_HIGH)(np.nan_to_num(view.data[other].shades[rows]))
-    ax.scatter(places[rows], y[rows], c=shades, s=10, linewidths=0, rasterized=True)
+    ax.scatter(places[rows], y[rows], c=shades, s=11, linewidths=0.3, edgecolors="0.5", rasterized=True)
     ax.axhline(0, color="0.4", linewidth=0.8)
     if x.words:
         ax.set_xticks(range(len(x.words)), x.words, parse_math=False)

@@ -48,7 +48,15 @@ def beeswarm(
             shades = view.data[feature].shades[rows]
             colours = colour_map(LOW_HIGH)(shades)
             colours[~np.isfinite(shades)] = (0.6, 0.6, 0.6, 1)
-        ax.scatter(values[rows], y + swarm(values[rows], reach), c=colours, s=7, linewidths=0, rasterized=True)
+        ax.scatter(
+            values[rows],
+            y + swarm(values[rows], reach),
+            c=colours,
+            s=8,
+            linewidths=0.3,
+            edgecolors="0.5",
+            rasterized=True,
+        )
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.set_xlim(-reach if signed else -0.02 * reach, reach)
     _features(ax, view, order)

@@ -72,7 +72,8 @@ def _drawn(attribution: Attribution, title: str, row: int, **options: Any) -> Ma
     shown = el("picture", el("source", srcset=_url(pictures[1]), media="(prefers-color-scheme: dark)"), image)
     notes = [balance(attribution, "the target", "the baseline", "", row), settled(attribution, row)]
     notes += [noise(attribution, row), *attribution.notes]
-    return el("article", el("h3", title), shown, *(el("p", note, class_="note") for note in notes if note))
+    framed = el("div", shown, class_="scroll", tabindex=0, role="region", aria_label=alt)
+    return el("article", el("h3", title), framed, *(el("p", note, class_="note") for note in notes if note))
 
 
 def _url(drawing: Drawing) -> str:

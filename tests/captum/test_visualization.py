@@ -87,6 +87,14 @@ def test_tensors_grey_rgba_negative_and_channels_first_are_images_too() -> None:
     assert np.array_equal(first.images[0].get_array(), PHOTO)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_large_images_are_drawn_as_means_in_their_own_coordinates(method: str) -> None:
+    values, photo = np.ones((2100, 3000), np.float32), np.full((2100, 3000, 3), 9, np.uint8)
+    axes = drawn(ours, method, "positive", values, photo)
+    assert {image.get_array().shape[:2] for image in axes.images} == {(1050, 1500)}
+    assert axes.get_xlim() == (-0.5, 2999.5)
+
+
 def test_multiple_is_side_by_side() -> None:
     given = (VALUES, PHOTO, ["original_image", "heat_map"], ["all", "positive"], ["a", "b"])
     for library in (ours, theirs):

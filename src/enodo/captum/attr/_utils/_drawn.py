@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from enodo.core.errors import about
-from enodo.show.pixels import DRAWN, coarse
+from enodo.show.pixels import DRAWN, coarse, smaller
 from enodo.show.scale import colour_map
 from enodo.show.series import edges_of
 
@@ -35,8 +35,7 @@ def draw_image(
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     share = coarse(share, 2 * DRAWN)[0]
     if photo is not None:
-        step = -(-max(photo.shape[:2]) // (2 * DRAWN))
-        photo = photo if step == 1 else np.asarray(coarse(photo, 2 * DRAWN)[0]).astype(np.uint8)
+        photo = smaller(photo, 2 * DRAWN)
     heat: Any = None
     low = -1 if sign == "all" else 0
     with about("cmap"):

@@ -18,7 +18,7 @@ from .pairs import Pairs
 from .rules import Rules
 from .tables import Table
 from .values import Values
-from .vjp import one_hot
+from .vjp import one_hot, pulled
 
 if TYPE_CHECKING:
     from .question import Question
@@ -37,29 +37,38 @@ def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[V
     """
     if q.rows > 1 and not q.create_graph and _alike(q) and all(map(_one_for_all, q.entry_x0.leaves)):
         try:
-            return _against(q, table, on_unknown, q.take(torch.zeros(1, dtype=torch.long)))
+            return _against(q, table, on_unknown, 1)
         except _NO_FEWER_ROWS as error:
             if is_out_of_memory(error):
                 raise
-    return _against(q, table, on_unknown, q)
+    return _against(q, table, on_unknown, q.rows)
 
 
 def _one_for_all(t: Tensor) -> bool:
     return t.stride(0) == 0 or bool((t == t[:1]).all())
 
 
-def _against(q: Question, table: Table, on_unknown: Any, at: Question) -> tuple[Values, Values, Values]:
-    """`multipliers`, the rows of the baseline's pass being those of `at`."""
-    ledger = Ledger(q.create_graph, q.rows if at.rows < q.rows else 0)
-    points = q.entry_x0.map(lambda t, n: t[None, :n], at.rows)
-    before = replace(at, rules=Rules(table, on_unknown=silent(on_unknown), record=ledger))
+def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Values, Values, Values]:
+    """`multipliers` by a pass at the baseline of all rows, or of one."""
+    ledger = Ledger(q.create_graph, q.rows if rows < q.rows else 0)
+    points = q.entry_x0.map(lambda t: t[None, :rows])
+    before = _recording(q, table, on_unknown, ledger, rows)
     sight, output = before.passed(points, 1, grad=True, afresh=True)
     x, g = q.gradient_under(table, on_unknown, ledger)
     x0 = sight.values if q.create_graph else sight.values.map(Tensor.detach)
     x0 = x0.map(lambda t, x: t.expand(x.shape), x)
-    base = q.score_of(output, 1).detach() if at is q else _scored(q, output, 1)[0]
+    base = q.score_of(output, 1).detach() if rows == q.rows else _scored(q, output, 1)[0]
     q.memo.update({"x0": x0, "baseline scores": base})
     return x, x0, g
+
+
+def _recording(q: Question, table: Table, on_unknown: Any, ledger: Ledger, rows: int) -> Question:
+    """The question about the first of its rows, whose passes fill a ledger."""
+    rules, call = Rules(table, on_unknown=silent(on_unknown), record=ledger), q.call
+    if rows == q.rows:
+        return replace(q, rules=rules)
+    memo = {"sight": q.memo["sight"]} if "sight" in q.memo else {}
+    return replace(q, rules=rules, call=call.each(lambda t: t[:rows], rows), memo=memo)
 
 
 def crossed(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Comparison]:
@@ -112,22 +121,20 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
     here = replace(q, rules=Rules(table, on_unknown=on_unknown, pairs=pairs))
     sight, output = here._at_inputs(grad=True)
     scores = here._remember(sight, output)
-    one = replace(q.take(torch.zeros(1, dtype=torch.long)), target=None)
     size, done = len(q.entry_x0.leaves[0]), 0
     while done < size:
         n = q.budget.points(1, size - done)
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
-        before = replace(one, rules=Rules(table, on_unknown=silent(on_unknown), record=ledger))
+        before = _recording(q, table, on_unknown, ledger, 1)
         sight0, output0 = before.passed(points, n, grad=True, afresh=True)
         pairs.meet(ledger, n)
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
         start = 0
         while start < n:
             k = q.budget.points(q.rows, n - start)
-            index = torch.arange(start, start + k, device=scores.device)
-            m = _pulled(here, pairs, scores, sight.values, index)
+            m = _pulled(here, pairs, scores, sight.values, range(start, start + k))
             if pairs.layout.merged and not start + done:
                 _try_one(q, table, m)
             yield x0.map(lambda t, i, j: t[i:j, None], start, start + k), m, base[start : start + k]
@@ -144,34 +151,42 @@ def _scored(q: Question, output: Any, n: int) -> Tensor:
     """The scores (n, B) or (n, T, B) of n baselines, each asked for the target of every row."""
 
     def spread(t: Any) -> Any:
-        return t.detach().repeat_interleave(q.rows, 0) if isinstance(t, Tensor) and t.ndim and len(t) == n else t
+        if not isinstance(t, Tensor) or not t.ndim or len(t) != n:
+            return t
+        return t.detach().unsqueeze(1).expand(n, q.rows, *t.shape[1:]).flatten(0, 1)
 
     scores = q.score_of(trees.map_tree(spread, output), n).detach().unflatten(-1, (n, q.rows))
     found: Tensor = scores.movedim(-2, 0)
     return found
 
 
-def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, index: Tensor) -> Values:
-    """What the rules make of the gradients of the scores (B,) or (T, B), for each of the baselines chosen."""
+def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, which: range) -> Values:
+    """What the rules make of the gradients of the scores (B,) or (T, B), for each of the baselines `which`."""
+    seeds = one_hot(scores) if scores.ndim > 1 else torch.ones_like(scores)
+    at_once = q.budget.parallel_targets(len(which) * q.rows)
+    if len(which) == 1:
+        pairs.layout.index = which[0]
+        alone = pulled([scores], x, [seeds], at_once * (scores.ndim - 1), False, keep=True)
+        return q._filled(alone, x, scores.shape[:-1]).map(lambda t: t[None])
     unused: set[int] = set()
 
-    def pulled(which: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
-        pairs.layout.index = which
+    def one(index: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
+        pairs.layout.index = index
         found = torch.autograd.grad(scores, x.leaves, seed, retain_graph=True, allow_unused=True)
         unused.update(i for i, g in enumerate(found) if g is None)
         return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(found, x.leaves, strict=True))
 
+    indices = torch.arange(which.start, which.stop, device=scores.device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")  # what torch cannot batch goes one by one
         if scores.ndim == 1:
-            found = list(torch.func.vmap(pulled, (0, None))(index, torch.ones_like(scores)))
+            found = list(torch.func.vmap(one, (0, None))(indices, seeds))
         else:
-            at_once = q.budget.parallel_targets(len(index) * q.rows)
-            every = torch.func.vmap(torch.func.vmap(pulled, (None, 0)), (0, None))
-            parts = [every(index, seeds) for seeds in one_hot(scores).split(at_once)]
+            every = torch.func.vmap(torch.func.vmap(one, (None, 0)), (0, None))
+            parts = [every(indices, some) for some in seeds.split(at_once)]
             found = [torch.cat(leaf, 1) for leaf in zip(*parts, strict=True)]
     leaves: list[Tensor | None] = [None if i in unused else g for i, g in enumerate(found)]
-    return q._filled(leaves, x, torch.Size([len(index), *scores.shape[:-1]]))
+    return q._filled(leaves, x, torch.Size([len(which), *scores.shape[:-1]]))
 
 
 def _try_one(q: Question, table: Table, m: Values) -> None:

@@ -100,13 +100,13 @@ def _shapes(xs: list[Tensor]) -> str:
 class Layout:
     """Of `size` rows one, for each of the `rows` of another pass.
 
-    `index` says which, a number within `torch.vmap`; without, there is one. Where the rows of a value lie is seen by
+    `index` says which; as a tensor it is a number within `torch.vmap`. Where the rows of a value lie is seen by
     the two passes' having different numbers of them.
     """
 
     rows: int
     size: int = 1
-    index: Tensor | None = None
+    index: Tensor | int = 0
     merged: bool = False  # whether rows shared a dimension with others (the heads of attention); taken for the outer
 
     def of(self, other: Tensor, like: Tensor) -> Tensor:
@@ -114,6 +114,8 @@ class Layout:
         shape, rows = like.shape, self.rows
         if other.shape == shape:  # no rows, or one of both
             return other
+        if self.size == 1 and shape[0] == rows and other.shape == (1, *shape[1:]):  # quickly, what is usual
+            return other.expand(shape)
         d = next((d for d, (a, b) in enumerate(zip(shape, other.shape, strict=False)) if a != b), 0)
         each = shape[d] // rows if shape else 0
         expected = torch.Size([*shape[:d], each * self.size, *shape[d + 1 :]])
@@ -121,7 +123,8 @@ class Layout:
             raise Unpairable(f"values of shape {tuple(shape)} at the inputs, {tuple(other.shape)} at the baselines")
         if each > 1:
             other, self.merged = other.unflatten(d, (self.size, each)), True
-        one = other if self.index is None else other.index_select(d, self.index[None])
+        i = self.index
+        one: Tensor = other.index_select(d, i[None]) if isinstance(i, Tensor) else other.narrow(d, i, 1)
         if each == 1:
             return one.expand(shape)
         whole: Tensor = one.expand(*shape[:d], rows, each, *shape[d + 1 :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from enodo.core.ledger import Entry, bare, is_batched, same
 from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
+from enodo.core.values import accumulator
 
 
 def reference(op: Op) -> Entry:
@@ -26,38 +28,62 @@ def forgetful(rule: Rule) -> Rule:
     return closed(rule)
 
 
-def secant(power: float, relative: bool = False) -> Rule:
+def secant(power: float | None, relative: bool = False) -> Rule:
     """(y - y0) / (x - x0) for each entry, and the derivative halfway where x and x0 are nearer than eps ** power.
 
     Rounding spoils the secant of a smooth function by eps / |x - x0|, its derivative is off by (x - x0)^2: the cube
-    root balances them. `relative` measures nearness by x, for functions that have a singularity.
+    root balances them. `relative` measures nearness by x, for functions that have a singularity. Without a power only
+    what is equal is near: right where all slopes are 0, 1 or -1, as y - y0 is then rounded as x - x0 is. Differences
+    of numbers in half precision are taken in float32.
     """
 
     @closed
     def rule(op: Op) -> Pull:
         i = _single(op)
-        x, x0 = op.xs[i], reference(op).xs[i]
-        dx = x - x0
-        limit: Any = torch.finfo(x.dtype).eps ** power
-        if relative:
-            limit = limit * ((x + x0).abs() / 2).clamp(max=1)
-        near = (dx.abs() > limit).logical_not_()  # NaN, from infinities of equal sign, is near
-        dy = op.y - reference(op).y
-        apart = torch.is_grad_enabled() or dy.shape != dx.shape
-        slope = dy / torch.where(near, 1, dx) if apart else dy.div_(dx)
-        if bare(near).any():
+        x, x0, y, y0 = op.xs[i], reference(op).xs[i], op.y, reference(op).y
+        dtype, count = x.dtype, len(op.xs)
+        if power is not None and accumulator(dtype) != dtype:
+            x, x0 = x.float(), x0.float()
+            y, y0 = (op.call(*[t if k == i else o.float() for k, o in enumerate(op.xs)]) for t in (x, x0))
+        dx, dy, keep = x - x0, y - y0, torch.is_grad_enabled()
+        if keep or power is not None:
+            near = _near(dx, x, x0, power, relative)
+            slope = _ratio(dy, torch.where(near, 1, dx) if keep and near is not None else dx)
+        else:  # 0 / 0 shows in the sum: a mask would cost more than all else together
+            slope = _ratio(dy, dx)
+            near = None if math.isfinite(bare(slope).sum()) else _near(dx, x, x0, power, relative)
+        if near is not None:
             slope = torch.where(near, _derivative(op, i, (x + x0) / 2), slope)
+        shape = x.shape
 
         def pull(gy: Tensor) -> list[Tensor | None]:
-            return [(gy * slope).sum_to_size(x_shape) if k == i else None for k in range(count)]
+            g = gy * slope
+            g = g if g.shape == shape and g.dtype == dtype else g.sum_to_size(shape).to(dtype)
+            return [g] if count == 1 else [g if k == i else None for k in range(count)]
 
-        x_shape, count = x.shape, len(op.xs)
         return pull
 
     return rule
 
 
+def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
+    """Where x and x0 are near, also where both are the same infinity; None where they nowhere are."""
+    limit: float | Tensor = 0.0 if power is None else torch.finfo(dx.dtype).eps ** power
+    size = dx.abs()
+    if relative:
+        limit = limit * ((x + x0).abs() / 2).clamp(max=1)
+    elif not size.numel() or bool(bare(size).amin() > limit):
+        return None
+    return torch.gt(size, limit).logical_not_()
+
+
+def _ratio(dy: Tensor, dx: Tensor) -> Tensor:
+    return dy / dx if torch.is_grad_enabled() or dy.shape != dx.shape else dy.div_(dx)
+
+
 def _single(op: Op) -> int:
+    if len(op.xs) == 1:
+        return 0
     found = [i for i, live in enumerate(op.live) if live]
     if len(found) != 1:
         given = f"{op.name!r} with {len(found)} arguments on the path of gradients"
@@ -68,9 +94,11 @@ def _single(op: Op) -> int:
 
 
 def _derivative(op: Op, i: int, at: Tensor) -> Tensor:
-    xs = [at if k == i else x for k, x in enumerate(op.xs)]
+    if op.name == "relu":
+        return (at > 0).to(at.dtype)  # most often asked for, and quicker than a graph
+    xs = [at if k == i else x.to(at.dtype) for k, x in enumerate(op.xs)]
     if is_batched(at):
-        return op.call.pulled_at(xs, op.live, torch.ones_like(op.y))[i]  # type: ignore[return-value]  # it is live
+        return op.call.pulled_at(xs, op.live, torch.ones_like(op.y, dtype=at.dtype))[i]  # type: ignore[return-value]  # it is live
     keep = torch.is_grad_enabled() and at.requires_grad
     with torch.enable_grad():
         at = at if keep else at.detach().requires_grad_()

@@ -1,10 +1,10 @@
 """Functions of one number, applied to each entry."""
 
-KINKED = frozenset(
+CUT = frozenset("relu relu6 hardtanh abs clamp clamp_min clamp_max".split())  # pieces with slopes 0, 1 and -1
+KINKED = CUT | frozenset(
     (
-        "relu relu6 leaky_relu prelu rrelu elu selu celu hardtanh hardsigmoid hardswish hardshrink softshrink"
-        " threshold abs clamp clamp_min clamp_max sign sgn round floor ceil trunc frac heaviside remainder fmod"
-        " floor_divide nan_to_num"
+        "leaky_relu prelu rrelu elu selu celu hardsigmoid hardswish hardshrink softshrink threshold sign sgn round"
+        " floor ceil trunc frac heaviside remainder fmod floor_divide nan_to_num"
     ).split()
 )
 SMOOTH = frozenset(

@@ -50,6 +50,7 @@ RESCALE = Table(
         **RECURRENT,
         **extremes.EXTREMES,
         **dict.fromkeys(elementwise.KINKED, secant(3 / 4)),
+        **dict.fromkeys(elementwise.CUT, secant(None)),
         **dict.fromkeys(elementwise.SMOOTH, secant(1 / 3)),
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),

@@ -90,6 +90,7 @@ def test_every_input_is_a_panel() -> None:
     both = Attribution({"x": torch.ones(1, 3), "image": torch.ones(1, 1, 5, 5), "unused": torch.zeros(1, 2)})
     axes = plot(both).axes
     assert [ax.get_title() for ax in axes] == ["x", "image"]
+    assert "data:image/svg+xml" in both._repr_html_()
 
 
 def test_methods_are_compared_on_a_real_model() -> None:

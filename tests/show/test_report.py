@@ -14,8 +14,8 @@ import torch
 from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
 from enodo.show.html import Answer, Entry
-from enodo.show.page import Page, report
 from enodo.show.markup import EMPTY, Markup, el, join
+from enodo.show.page import Page, report
 from enodo.show.sample import Sample
 from enodo.show.words import balance, noise, unit_of
 
@@ -200,7 +200,7 @@ def test_a_notebook_shows_it_in_a_frame_of_its_own() -> None:
     assert tag == "iframe"
     assert attrs["sandbox"] == ""
     assert attrs["srcdoc"] == result([[1.0, -2.0]], feature_names=[EVIL, "b"]).to_html()
-    assert Attribution((torch.ones(1, 2), torch.ones(1, 2)))._repr_html_() is None
+    assert Attribution((torch.ones(0, 2),))._repr_html_() is None
 
 
 def test_one_of_several_targets_is_shown() -> None:

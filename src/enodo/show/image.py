@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ON_PAGE = 512  # pixels along a side of a map on a page
 WIDE = 8  # times as wide as high, or as high as wide, from where cells are drawn stretched
 
 
@@ -140,11 +141,11 @@ def fragment(view: Map, unit: str, signed: bool = True, limits: Limits | None = 
 
 def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: float, limits: Limits | None) -> Markup:
     limit = limit_for(values, limits)
-    values, step = coarse(values)
+    values, step = coarse(values, ON_PAGE)
     scale = scale_of(values, clip, signed, limit)
     alt = f"Attribution map, {name.lower()}, from {number(-scale.peak if signed else 0)} to {number(scale.peak)}"
     if view.photo is not None:
-        drawn = pixels(Map(values, smaller(view.photo)), "overlay", scale)
+        drawn = pixels(Map(values, smaller(view.photo, ON_PAGE)), "overlay", scale)
         image = picture(drawn, alt, lossless=values.size < view.photo.size // 30)
     else:
         dark = paint(values, scale, "dark") if signed else None

@@ -15,6 +15,7 @@ from enodo.show import choose
 from enodo.show.choose import Given
 from enodo.show.drawing import Drawing
 from enodo.show.figures import plot, title_of
+from enodo.show.layers import Channels
 from enodo.show.markup import Markup, el
 from enodo.show.sample import Sample
 from enodo.show.series import Series
@@ -48,9 +49,9 @@ def to_html(
     title = title_of(attribution)
     texts = attribution.texts is not None and len(attribution.texts) > 1
     given = Given(data, None, channels)
-    view = None if kind in choose.OF_ROWS else choose.view_for(attribution, row or 0, kind, given)
-    drawn = kind is not None or options or isinstance(view, Series) or type(view).__name__ == "Channels"
-    if drawn:
+    several = kind in choose.OF_ROWS or len(choose.parts_of(attribution)) > 1
+    view = None if several else choose.view_for(attribution, row or 0, kind, given)
+    if kind is not None or options or view is None or isinstance(view, (Series, Channels)):
         body = _drawn(attribution, title, row or 0, kind=kind, data=data, channels=channels, **options)
     else:
         about = methods().get(attribution.method)

@@ -13,7 +13,7 @@ import enodo
 from enodo.core.result import Attribution
 from enodo.show import Map, plot
 from enodo.show.choose import Given, view_for
-from enodo.show.pixels import as_photo, coarse, enlarged, fits, pixels
+from enodo.show.pixels import as_photo, coarse, enlarged, fits, pixels, with_minus_signs
 from enodo.show.scale import AGAINST, FOR, NOT_A_NUMBER, limit_of, number, paint, scale_of
 from enodo.show.segments import borders, totals
 
@@ -148,6 +148,20 @@ def test_few_cells_carry_minus_signs() -> None:
     values[0, 1, 2], values[0, 3, 3] = -1.0, 1.0
     marks = [t for t in plot(answer(values), kind="map").axes.texts if t.get_text() == "\u2212"]
     assert [t.get_position() for t in marks] == [(2.0, 1.0)]
+
+
+def test_minus_signs_are_painted_into_pages() -> None:
+    values = np.array([[1.0, -0.5], [-1.0, -0.1]])
+    scale = scale_of(values, 0)
+    plain = paint(values, scale)
+    marked = with_minus_signs(plain, values, scale)
+    assert marked.shape == (32, 32, 3)
+    assert (marked[8, 24] == 0).all()  # on a pale cell
+    assert (marked[24, 8] == 255).all()  # on a dark one
+    for y, x, cell in ((8, 8, (0, 0)), (24, 24, (1, 1)), (2, 18, (0, 1))):
+        assert np.array_equal(marked[y, x], plain[cell])
+    assert with_minus_signs(plain, values, scale_of(values, 0, False)) is plain
+    assert with_minus_signs(plain, -np.ones((21, 2)), scale) is plain
 
 
 def test_segments_have_borders_and_a_legend() -> None:

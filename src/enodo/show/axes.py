@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from enodo.show.pixels import strong_against
 from enodo.show.scale import Array, Scale, counted, number
-
-MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
@@ -99,21 +98,11 @@ def told(scale: Scale, values: Array, sign: str = "all", coloured: bool = True) 
 
 
 def minus_signs(ax: Axes, values: Array, scale: Scale, extent: tuple[float, float, float, float]) -> None:
-    """Cells that speak strongly against carry a minus sign: a second cue, for who cannot tell the colours apart."""
+    """Minus signs on the cells that speak against: see `strong_against`."""
     height, width = values.shape
-    if max(height, width) > MARKED:
-        return
-    share = np.nan_to_num(scale.share(values))
-    for i, j in zip(*np.nonzero(share < -0.3), strict=True):
+    for i, j, dark in strong_against(values, scale):
         x = extent[0] + (j + 0.5) * (extent[1] - extent[0]) / width
         y = extent[3] + (i + 0.5) * (extent[2] - extent[3]) / height
         ax.text(
-            x,
-            y,
-            "\u2212",
-            color="white" if share[i, j] < -0.6 else "black",
-            fontsize=9,
-            ha="center",
-            va="center",
-            weight="bold",
-        )
+            x, y, "\u2212", color="white" if dark else "black", fontsize=9, ha="center", va="center", weight="bold",
+        )  # fmt: skip

@@ -8,7 +8,17 @@ import numpy as np
 
 from enodo.show import segments as areas
 from enodo.show.markup import Markup, el, join, picture
-from enodo.show.pixels import NEED_PHOTO, OVER_PHOTO, REGIONS, coarse, pixels, ready, size_text, smaller
+from enodo.show.pixels import (
+    NEED_PHOTO,
+    OVER_PHOTO,
+    REGIONS,
+    coarse,
+    pixels,
+    ready,
+    size_text,
+    smaller,
+    with_minus_signs,
+)
 from enodo.show.scale import (
     AGAINST,
     FOR,
@@ -146,10 +156,11 @@ def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: 
     alt = f"Attribution map, {name.lower()}, from {number(-scale.peak if signed else 0)} to {number(scale.peak)}"
     if view.photo is not None:
         drawn = pixels(Map(values, smaller(view.photo, ON_PAGE)), "overlay", scale)
+        drawn = with_minus_signs(drawn, values, scale)
         image = picture(drawn, alt, lossless=values.size < view.photo.size // 30)
     else:
-        dark = paint(values, scale, "dark") if signed else None
-        image = picture(paint(values, scale), alt, dark=dark)
+        dark = with_minus_signs(paint(values, scale, "dark"), values, scale) if signed else None
+        image = picture(with_minus_signs(paint(values, scale), values, scale), alt, dark=dark)
     caption = el("figcaption", el("strong", name), legend(scale, unit, view.photo is not None), class_="legend")
     note = " ".join(filter(None, [_note(scale, values, view), averaged(view, step)]))
     return el("figure", image, caption, el("p", note, class_="fine") if note else None)

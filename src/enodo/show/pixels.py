@@ -13,6 +13,7 @@ from enodo.core.errors import BadType, describe, nearest, refuse
 from enodo.show.scale import Array, Scale, counted, number, overlay, paint
 from enodo.show.view import Map, regions, resize
 
+MARKED = 20  # cells along a side up to which those that speak against carry a minus sign
 DRAWN = 1024  # pixels along a side beyond which means over blocks are drawn
 REGIONS = 14  # squares along a side of the large-scale picture: small enough to point at an ear, few enough to read
 KINDS = ("overlay", "map", "regions", "original", "masked", "alpha")
@@ -163,3 +164,29 @@ def pixels(view: Map, kind: str, scale: Scale, opacity: float | None = None, col
     if kind == "masked":
         return np.asarray((photo * share).round().astype(np.uint8))
     return np.concatenate([photo, (255 * share).round().astype(np.uint8)], axis=2)
+
+
+def strong_against(values: Array, scale: Scale) -> list[tuple[int, int, bool]]:
+    """Cells (row, column) of a coarse map that speak strongly against, and whether their colour is dark.
+
+    They carry a minus sign: a second cue, for who cannot tell the colours apart. None where cells are too small for it.
+    """
+    if not scale.signed or max(values.shape) > MARKED:
+        return []
+    share = np.nan_to_num(scale.share(values))
+    return [(int(i), int(j), bool(share[i, j] < -0.6)) for i, j in zip(*np.nonzero(share < -0.3), strict=True)]
+
+
+def with_minus_signs(drawn: Array, values: Array, scale: Scale) -> Array:
+    """A picture (H, W, 3) of a coarse map, enlarged until its cells can hold them, with minus signs."""
+    marks = strong_against(values, scale)
+    if not marks:
+        return drawn
+    grow = math.ceil(16 * max(values.shape) / max(drawn.shape[:2]))
+    drawn = np.repeat(np.repeat(drawn, grow, 0), grow, 1)
+    high, wide = drawn.shape[0] / values.shape[0], drawn.shape[1] / values.shape[1]
+    half, thick = max(1, round(wide * 0.16)), max(1, round(high * 0.06))
+    for i, j, dark in marks:
+        y, x = int((i + 0.5) * high), int((j + 0.5) * wide)
+        drawn[y - thick : y + thick, x - half : x + half] = 255 if dark else 0
+    return drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -145,8 +144,6 @@ def _asked(
     )
     if shares is not None:
         result.values = result.values * shares  # so that sums over a part are what it has
-        if subject.kind == "image":
-            result.notes.append("What the score loses with a part is shared evenly among its pixels.")
     result.tokens = [list(example.sample.tokens)] if example.sample.tokens else None
     result.feature_names = list(example.sample.names) or None
     result.class_names = list(subject.classes) if subject.classes else None
@@ -160,11 +157,9 @@ def _cut(card: Card, own: dict[str, Any], subject: Subject, example: Example, pa
         sides = [max(1, size // 7) for size in x.shape[2:]]
         own.setdefault("window", tuple(sides))
         own.setdefault("strides", max(1, min(sides) // 2))
-    if isinstance(own.get("window"), tuple):
-        return 1 / (math.prod(own["window"]) * math.prod(x.shape[1 : x.ndim - len(own["window"])]))
     if parts is not None and "features" in card.options and "features" not in own:
         own["features"] = parts.features
-        return 1 / parts.sizes(x)
+        return None if subject.kind == "image" else 1 / parts.sizes(x)  # pictures are drawn part by part
     return None
 
 

@@ -96,6 +96,7 @@ def report(
     run = answered(request, compared=True)
     done = measured(run, request, parts, removal, points, draws, own_scale)
     paths = write(done, files, request.json, quiet=True)
-    say_written(paths)
-    if not request.json:
+    if request.json:
+        say_written(paths)
+    else:  # the files are the result
         sys.stdout.write("".join(f"{path}\n" for path in paths))

@@ -38,7 +38,8 @@ def measured(
             entries = [e for e in run.entries if e.answer == name and _is_about_parts(e, run)]
             if not entries:
                 continue
-            given = [e.attribution.values for e in entries]
+            image = subject.kind == "image"  # elsewhere what a part has is shared among its values, and adds up
+            given = [e.attribution if image else e.attribution.values for e in entries]
             shown = bool(subject.classes) and run.of == "OUTPUT" and isinstance(goal, int)
             terms: dict[str, Any] = {
                 "target": goal,

@@ -133,6 +133,8 @@ def print_map(console: Console, view: Map, signed: bool) -> None:
                 row.append("\u2580", f"rgb({r},{g},{b}) on rgb({r2},{g2},{b2})")
             console.print(row)
     places = regions(view.values, 3)
+    if view.shared:  # pixels that carry what their whole part has are no parts of a sum
+        places = places / regions(np.ones(view.values.shape), 3)
     if places.shape == (3, 3) and np.abs(places).max() > 0:
         y, x = divmod(int(np.argmax(places)), 3)
         across, down = ("left", "middle", "right")[x], ("top", "middle", "bottom")[y]

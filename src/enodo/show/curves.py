@@ -90,7 +90,7 @@ def fragment(curves: Sequence[Curve], names: Sequence[str], unit: str, row: int 
         viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=alt, class_="curve",
     )  # fmt: skip
     told = f"Across: share of the parts {'taken away' if kind == 'deletion' else 'put back'}. Up: {unit}."
-    caption = el("figcaption", el("strong", HEADINGS[kind]), f" {BETTER[kind]}.", el("span", told, class_="unit"))
+    caption = el("figcaption", el("strong", HEADINGS[kind]), f": {BETTER[kind]}.", el("span", told, class_="unit"))
     return el("figure", svg, caption)
 
 

@@ -75,7 +75,8 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
 def over_channels(attribution: Attribution, values: Array) -> tuple[Array, bool]:
     """A map (h, w) of (h, w) or (C, h, w), and whether it is `shared`: channels are added up unless they share too."""
     channels = values.reshape(-1, *values.shape[-2:])
-    shared = attribution.options.get("features") is not None and bool((channels == channels[:1]).all())
+    together = attribution.options.get("features") is not None or "window" in attribution.options
+    shared = together and bool((channels == channels[:1]).all())
     return channels[0] if shared or len(channels) == 1 else channels.sum(0), shared
 
 

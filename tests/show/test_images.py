@@ -155,10 +155,10 @@ def test_minus_signs_are_painted_into_pages() -> None:
     scale = scale_of(values, 0)
     plain = paint(values, scale)
     marked = with_minus_signs(plain, values, scale)
-    assert marked.shape == (32, 32, 3)
-    assert (marked[8, 24] == 0).all()  # on a pale cell
-    assert (marked[24, 8] == 255).all()  # on a dark one
-    for y, x, cell in ((8, 8, (0, 0)), (24, 24, (1, 1)), (2, 18, (0, 1))):
+    assert marked.shape == (16, 16, 3)
+    assert (marked[4, 12] == 0).all()  # on a pale cell
+    assert (marked[12, 4] == 255).all()  # on a dark one
+    for y, x, cell in ((4, 4, (0, 0)), (12, 12, (1, 1)), (1, 9, (0, 1))):
         assert np.array_equal(marked[y, x], plain[cell])
     assert with_minus_signs(plain, values, scale_of(values, 0, False)) is plain
     assert with_minus_signs(plain, -np.ones((21, 2)), scale) is plain

@@ -182,7 +182,7 @@ def with_minus_signs(drawn: Array, values: Array, scale: Scale) -> Array:
     marks = strong_against(values, scale)
     if not marks:
         return drawn
-    grow = math.ceil(16 * max(values.shape) / max(drawn.shape[:2]))
+    grow = math.ceil(8 * max(values.shape) / max(drawn.shape[:2]))
     drawn = np.repeat(np.repeat(drawn, grow, 0), grow, 1)
     high, wide = drawn.shape[0] / values.shape[0], drawn.shape[1] / values.shape[1]
     half, thick = max(1, round(wide * 0.16)), max(1, round(high * 0.06))

@@ -159,8 +159,8 @@ def _figure(view: Map, values: Array, name: str, unit: str, signed: bool, clip: 
         drawn = with_minus_signs(drawn, values, scale)
         image = picture(drawn, alt, lossless=values.size < view.photo.size // 30)
     else:
-        dark = with_minus_signs(paint(values, scale, "dark"), values, scale) if signed else None
-        image = picture(with_minus_signs(paint(values, scale), values, scale), alt, dark=dark)
+        dark = with_minus_signs(paint(values, scale, "dark"), values, scale, 32) if signed else None
+        image = picture(with_minus_signs(paint(values, scale), values, scale, 32), alt, dark=dark)
     caption = el("figcaption", el("strong", name), legend(scale, unit, view.photo is not None), class_="legend")
     note = " ".join(filter(None, [_note(scale, values, view), averaged(view, step)]))
     return el("figure", image, caption, el("p", note, class_="fine") if note else None)

@@ -177,12 +177,12 @@ def strong_against(values: Array, scale: Scale) -> list[tuple[int, int, bool]]:
     return [(int(i), int(j), bool(share[i, j] < -0.6)) for i, j in zip(*np.nonzero(share < -0.3), strict=True)]
 
 
-def with_minus_signs(drawn: Array, values: Array, scale: Scale) -> Array:
-    """A picture (H, W, 3) of a coarse map, enlarged until its cells can hold them, with minus signs."""
+def with_minus_signs(drawn: Array, values: Array, scale: Scale, cell: int = 8) -> Array:
+    """A picture (H, W, 3) of a coarse map with minus signs, enlarged until its cells have `cell` pixels to a side."""
     marks = strong_against(values, scale)
     if not marks:
         return drawn
-    grow = math.ceil(8 * max(values.shape) / max(drawn.shape[:2]))
+    grow = math.ceil(cell * max(values.shape) / max(drawn.shape[:2]))
     drawn = np.repeat(np.repeat(drawn, grow, 0), grow, 1)
     high, wide = drawn.shape[0] / values.shape[0], drawn.shape[1] / values.shape[1]
     half, thick = max(1, round(wide * 0.16)), max(1, round(high * 0.06))

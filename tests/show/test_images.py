@@ -180,6 +180,15 @@ def test_segments_have_borders_and_a_legend() -> None:
     assert summed[2]
 
 
+def test_each_row_has_its_own_segments() -> None:
+    masks = np.stack([np.zeros((1, 8, 8), int), np.tile(np.arange(8) // 4, (1, 8, 1))])
+    first, second = plot(answer(np.ones((2, 8, 8))), row="all", segments=torch.as_tensor(masks)).axes
+    assert "1: +1." in told(first)
+    assert "1: +1, 2: +1." in told(second)
+    same = plot(answer(np.ones((2, 8, 8))), segments=np.repeat(masks[1:], 3, 1)).axes
+    assert "1: +1, 2: +1." in told(same)
+
+
 def test_a_pixel_and_a_line_are_pictures() -> None:
     for shape in ((1, 1, 1, 1), (1, 3, 1, 1), (1, 1, 1, 400), (1, 4, 500)):
         figure = plot(answer(np.ones(shape)), kind="map").figure

@@ -90,7 +90,8 @@ class Panel:
 def drawing_of(view: Any, kind: str) -> Any:
     """The function that draws this kind of view."""
     if isinstance(view, Table):
-        return {"beeswarm": many.beeswarm, "heatmap": many.heatmap, "dependence": dependence.draw}[kind]
+        drawings = {"mean": many.mean, "beeswarm": many.beeswarm, "heatmap": many.heatmap}
+        return drawings.get(kind, dependence.draw)
     if isinstance(view, Bars):
         return waterfall.draw if kind == "waterfall" else table.draw
     if isinstance(view, Channels):
@@ -116,8 +117,8 @@ def plot(
 
     attribution  one, or several to be compared
     kind         of pictures "overlay", "map", "regions", "original", "masked", "alpha"; of time series "individual",
-                 "combined", "line"; of layers "channels"; of rows "bar", "waterfall"; of many rows "beeswarm",
-                 "heatmap", "dependence"; None: by labels and shape
+                 "combined", "line"; of layers "channels"; of rows "bar", "waterfall"; of many rows "mean",
+                 "beeswarm", "heatmap", "dependence"; None: by labels and shape
     row, target  positions, "all" or several
     data         what was explained, as a reader knows it: the picture (or a batch), the series, the values of features;
                  for "channels", what the layer computed
@@ -125,8 +126,8 @@ def plot(
     ax           axes to draw on, as many as there are panels
     one_scale    the same colours for the same values in all panels
     dark         light letters on a dark ground
-    options      of the drawing: `image.draw`, `series.draw`, `table.draw`, `waterfall.draw`, `many.beeswarm`,
-                 `many.heatmap`, `dependence.draw`, `layers.draw`, `textplot.draw`
+    options      of the drawing: `image.draw`, `series.draw`, `table.draw`, `waterfall.draw`, `many.mean`,
+                 `many.beeswarm`, `many.heatmap`, `dependence.draw`, `layers.draw`, `textplot.draw`
 
     Returns (figure, axes).
     """
@@ -191,7 +192,8 @@ def _panels(
                 k = asked or DEFAULT.get(type(view), "text")
                 choose.check_options(drawing_of(view, k), options, k)
                 told = [w for w in (*words, f"row {r}" if len(found) > 1 else "") if w]
-                out.append(Panel(one, view, k, r, {**options, "title": ", ".join(told)}))
+                own = {"segments": choose.segments_of(options["segments"], r, count)} if "segments" in options else {}
+                out.append(Panel(one, view, k, r, {**options, **own, "title": ", ".join(told)}))
     return out
 
 

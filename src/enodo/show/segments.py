@@ -19,7 +19,6 @@ NUMBERED = 8  # segments that are named in the legend
 def as_segments(segments: Any, sizes: list[tuple[int, ...]]) -> Array:
     """A mask of segments (H, W), one whole number a pixel; its size must be one of `sizes`."""
     mask = array_of(segments, "segments")
-    mask = mask.reshape([n for n in mask.shape if n > 1]) if mask.ndim > 2 else mask
     if mask.ndim != 2 or mask.shape not in sizes:
         expected = " or ".join(sorted({size_text(size) for size in sizes}))
         refuse("segments", f"shape {tuple(mask.shape)}", f"one number for each pixel of {expected}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 import enodo
+from enodo.captum.attr import visualization
 from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
 from enodo.show import Bars, Map, Words, plot, save
@@ -141,6 +143,15 @@ def test_a_drawing_shows_itself_in_notebooks() -> None:
     assert drawing._repr_png_().startswith(b"\x89PNG")
     assert drawing.svg() == plot(answer([[1.0, 2.0]])).svg() or "<svg" in drawing.svg()
     assert "iframe" in answer(RNG.standard_normal((1, 1, 90)))._repr_html_()
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for draw in (plot, Attribution.to_html, lambda a: visualization.visualize_image_attr(a.tensor[0])):
+        with pytest.raises(ImportError, match=r"need matplotlib; write: pip install 'enodo\[show\]'"):
+            draw(answer(np.ones((1, 4, 4))))
+    assert answer(np.ones((1, 4, 4)))._repr_html_() is None
+    assert "iframe" in answer(np.ones((1, 3)))._repr_html_()  # bars and words of a page need none
 
 
 def test_threads_may_draw_at_once() -> None:

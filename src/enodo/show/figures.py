@@ -13,7 +13,7 @@ from enodo.core.errors import refuse
 from enodo.core.registry import methods
 from enodo.show import choose, dependence, image, layers, many, pixels, series, table, textplot, waterfall
 from enodo.show.choose import Given
-from enodo.show.drawing import Drawing, darken
+from enodo.show.drawing import Drawing, darken, need_matplotlib
 from enodo.show.layers import Channels
 from enodo.show.rows import Table
 from enodo.show.scale import chosen, scale_of
@@ -131,6 +131,7 @@ def plot(
 
     Returns (figure, axes).
     """
+    need_matplotlib()
     given: list[Any] = list(attribution) if isinstance(attribution, (list, tuple)) else [attribution]
     kinds: list[Any] = [kind] if kind is None or isinstance(kind, str) else list(kind)
     if not given or not kinds:

@@ -20,6 +20,7 @@ from enodo.captum.attr._utils._visualized import (
     visualize_text,
 )
 from enodo.core.errors import BadType, nearest, refuse
+from enodo.show.drawing import need_matplotlib
 from enodo.show.pixels import array_of, as_photo
 from enodo.show.scale import chosen, counted, limit_of
 
@@ -105,6 +106,7 @@ def normalized(attr: Any, sign: str, outlier_perc: float = 2) -> tuple[np.ndarra
 
 def _figure(given: Any, use_pyplot: bool, size: tuple[float, float], **grid: Any) -> tuple[Any, Any]:
     """A figure and axes: those given, or new ones, of pyplot where asked for."""
+    need_matplotlib()
     if given is not None:
         return given
     if use_pyplot:

@@ -183,7 +183,6 @@ def _panels(
             rows = _positions(row, count, "row")
             many_rows = kind in choose.OF_ROWS or (
                 kind is None and len(rows) > 1 and one.tensor.ndim == 2 and one.tokens is None)  # fmt: skip
-            words = [name, choose.class_of(attribution, t, rows[0])] if len(targets) > 1 or name else []
             if many_rows:
                 view: Any = choose.table_for(one, rows[0], None if isinstance(row, int) else rows, given)
                 found = [(rows[0], view, kind or "beeswarm")]
@@ -192,6 +191,8 @@ def _panels(
             for r, view, asked in found:
                 k = asked or DEFAULT.get(type(view), "text")
                 choose.check_options(drawing_of(view, k), options, k)
+                titled = len(targets) > 1 or name or (len(found) > 1 and attribution.class_names)
+                words = [name, choose.class_of(attribution, t, r) if titled else ""]
                 told = [w for w in (*words, f"row {r}" if len(found) > 1 else "") if w]
                 own = {"segments": choose.segments_of(options["segments"], r, count)} if "segments" in options else {}
                 out.append(Panel(one, view, k, r, {**options, **own, "title": ", ".join(told)}))

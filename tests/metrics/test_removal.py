@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import enodo
 from enodo import Absence, Each, Features
 from enodo.core.errors import BadArgument
-from enodo.metrics import by_feature, curves
+from enodo.metrics import by_feature, curves, gap
 from enodo.testing.models import MLP, Text, seeded
 
 WEIGHTS = torch.tensor([3.0, -2.0, 1.0, 0.5, 0.0, 4.0], dtype=torch.float64)
@@ -134,6 +134,18 @@ def test_what_is_said_about_each_part_is_the_sum_over_it() -> None:
     )
     assert torch.allclose(fine, photo.unfold(2, 2, 2).unfold(3, 2, 2).sum((1, 4, 5)).flatten(1))
     assert torch.allclose(coarse, torch.full((3, 4), 4.0).double())
+
+
+def test_the_gap_of_anything_is_what_its_sum_leaves_over() -> None:
+    a = x * WEIGHTS
+    whole, half = gap(linear, x, a, a / 2)
+    assert torch.allclose(whole, torch.zeros(2).double())
+    assert torch.allclose(half, -a.sum(1) / 2)
+    made = enodo.explain(linear, x, "feature_ablation", features=2)  # each value has its whole block's
+    assert torch.allclose(gap(linear, x, made, features=2)[0], torch.zeros(2).double())
+    model = seeded(MLP())
+    rough = enodo.explain(model, x, target="all", steps=2)
+    assert torch.allclose(gap(model, x, rough, target="all", batch_size=1)[0], rough.delta)
 
 
 def test_of_a_method_that_takes_parts_away_the_mean_over_each_part_counts() -> None:

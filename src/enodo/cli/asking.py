@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import Parameter
 from typing import Any
 
 from enodo.cli.inspect import last_map
@@ -19,7 +20,7 @@ from enodo.core.registry import Card, card_of, methods
 from enodo.core.result import Attribution
 from enodo.core.targets import Each
 from enodo.io import Example, Subject, load_subject
-from enodo.io.parts import Cut, cut
+from enodo.io.parts import Cut, cut, is_windows, windows
 from enodo.show.html import Entry
 from enodo.show.view import one_target
 
@@ -100,13 +101,15 @@ def _places(card: Card, at: str, request: Request, subject: Subject, example: Ex
 
 def _parts(request: Request, askings: Sequence[Asking], example: Example) -> Cut | None:
     """What methods that take parts away take together; None if there is no such method."""
-    takers = [a for a in askings if "features" in a.card.options]
-    if request.features is not None and not takers:
+    text = request.features
+    wanted = "window" if is_windows(text) else "features"
+    takers = [a for a in askings if wanted in a.card.options]
+    if text is not None and not takers:
         names = ", ".join(a.card.name for a in askings)
-        refuse("--features", repr(request.features), f"a method that takes parts away, which {names} does not do")
-    if not takers or ("features" in takers[0].options and request.features is None):
+        refuse("--features", repr(text), f"a method that takes such parts away, which {names} does not do")
+    if wanted == "window" or not takers or ("features" in takers[0].options and text is None):
         return None
-    return cut(request.features, example)
+    return cut(text, example)
 
 
 def _asked(
@@ -122,9 +125,11 @@ def _asked(
 ) -> tuple[Asking, Attribution, str]:
     """One method's answer, and what it compares with in words."""
     card, own = asking.card, dict(asking.options)
+    if subject.kind == "image" and "layer" in card.options and card.options["layer"].default is Parameter.empty:
+        own.setdefault("layer", last_map(subject, example))
     shares = None  # of what its part has, for each value of a method that takes parts away
     if asking.place == "INPUT" and "absence" in card.needs:
-        shares = _cut(card, own, subject, example, parts)
+        shares = _cut(card, own, subject, example, parts, request.features)
     absent = "absence" in card.needs
     reference, words = (subject.absence if absent else subject.baseline)(request.baseline, example)
     compares = takes_baseline(card, own)
@@ -150,16 +155,17 @@ def _asked(
     return asking, result, words if compares else ""
 
 
-def _cut(card: Card, own: dict[str, Any], subject: Subject, example: Example, parts: Cut | None) -> Any:
+def _cut(
+    card: Card, own: dict[str, Any], subject: Subject, example: Example, parts: Cut | None, text: str | None
+) -> Any:
     """Options put into `own` so that parts suit the input, and each value's share of what its part has."""
-    x = example.inputs
-    if "window" in card.options and subject.kind == "image":
-        sides = [max(1, size // 7) for size in x.shape[2:]]
-        own.setdefault("window", tuple(sides))
-        own.setdefault("strides", max(1, min(sides) // 2))
+    if "window" in card.options and "window" not in own and (subject.kind == "image" or is_windows(text)):
+        side, step = windows(text if is_windows(text) else None, example)
+        own["window"] = (side, side)
+        own.setdefault("strides", step)
     if parts is not None and "features" in card.options and "features" not in own:
         own["features"] = parts.features
-        return None if subject.kind == "image" else 1 / parts.sizes(x)  # pictures are drawn part by part
+        return None if subject.kind == "image" else 1 / parts.sizes(example.inputs)  # pictures are drawn part by part
     return None
 
 

@@ -60,6 +60,23 @@ def cut(text: str | None, example: Example) -> Cut:
     return known[kind](example, int(size) if colon else SIZED.get(kind, 0))
 
 
+def is_windows(text: str | None) -> bool:
+    """Whether windows are asked for, which slide and may overlap."""
+    return text is not None and text.partition(":")[0] == "windows"
+
+
+def windows(text: str | None, example: Example) -> tuple[int, int]:
+    """(side, step) of square windows: windows, windows:SIDE or windows:SIDE:STEP; else a seventh."""
+    if example.sample.kind != "image":
+        refuse("--features", repr(text), f"for this input one of {', '.join(KINDS[example.sample.kind])}")
+    shorter = min(example.inputs.shape[-2:])
+    given = text.split(":")[1:] if text else []
+    if len(given) > 2 or not all(n.isdigit() and int(n) > 0 for n in given):
+        refuse("--features", repr(text), "windows, windows:SIDE or windows:SIDE:STEP with whole numbers from 1")
+    side = int(given[0]) if given else max(1, shorter // 7)
+    return min(side, shorter), int(given[1]) if len(given) > 1 else max(1, side // 2)
+
+
 def _blocks(x: Tensor, n: int) -> Cut:
     count = x[0].numel()
     n = min(n, count)

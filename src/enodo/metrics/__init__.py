@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .agreement import Agreement, agreement, agreements
 from .check import Check, Finding, agrees, carried, check, removed
-from .removal import Curve, Curves, by_feature, curves
+from .removal import Curve, Curves, by_feature, curves, gap
 
 __all__ = [
     "Agreement",
@@ -19,5 +19,6 @@ __all__ = [
     "carried",
     "check",
     "curves",
+    "gap",
     "removed",
 ]

@@ -148,6 +148,24 @@ def by_feature(
     return [torch.cat(ts, -2) for ts in zip(*(v.leaves for v in answers), strict=True)]
 
 
+def gap(
+    model: Callable[..., Any], inputs: Any, *attributions: Any, target: Any = None, baseline: Any = None,
+    features: Any = None, **terms: Any,
+) -> list[Tensor]:  # fmt: skip
+    """How far each attribution is from adding up to the change of the score, (B,) or (T, B), promised or not.
+
+    sum over features - (f(x) - f(x0)), in units of the score; what stands in and what goes together as for `curves`.
+    """
+    q = ask(model, inputs, target=target, baseline=baseline, needs=NEEDS, **terms)
+
+    def run(game: Game, found: list[Tensor]) -> Values:
+        change = game.full.double() - game.empty.double()
+        return Values((told.sum(-1).to(change) - change)[..., None] for told in found)
+
+    answers = _by_block(q, attributions, features, run)
+    return [torch.cat(ts, -2).squeeze(-1) for ts in zip(*(v.leaves for v in answers), strict=True)]
+
+
 def _by_block(
     q: Question, attributions: Sequence[Any], features: Any, fn: Callable[[Game, list[Tensor]], Values]
 ) -> list[Values]:

@@ -83,6 +83,8 @@ def test_tensors_grey_rgba_negative_and_channels_first_are_images_too() -> None:
     assert np.all(np.asarray(white.images[0].get_array()) == 255)
     normal = drawn(ours, "original_image", "all", photo=PHOTO / 64.0 - 2)
     assert np.abs(np.asarray(normal.images[0].get_array(), int) - PHOTO).max() <= 2
+    turned = drawn(ours, "heat_map", "all", torch.as_tensor(VALUES).permute(2, 0, 1)[None], None)
+    assert np.allclose(turned.images[0].get_array(), drawn(ours, "heat_map", "all").images[0].get_array())
     first = drawn(ours, "original_image", "all", photo=torch.as_tensor(PHOTO).permute(2, 0, 1) / 255)
     assert np.array_equal(first.images[0].get_array(), PHOTO)
 

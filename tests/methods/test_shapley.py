@@ -104,7 +104,7 @@ def test_the_expectation_over_a_background_by_brute_force() -> None:
 
 
 # ---------------------------------------------------------------- regression over pairs of coalitions
-def estimate(model: Any, n: int, law: Tensor, pairs: int, fixed: bool, least: int) -> tuple[Tensor, Tensor]:
+def estimate(model: Any, n: int, law: Any, pairs: int, fixed: bool, least: int) -> tuple[Tensor, Tensor]:
     q = enodo.ask(model, everyone(n), target="all", needs=frozenset({"score", "absence"}))
     estimate = Pairs(q.game(), Plan.of(law, n, pairs, least), fixed)
     estimate.more(pairs)
@@ -115,8 +115,8 @@ def estimate(model: Any, n: int, law: Tensor, pairs: int, fixed: bool, least: in
 def test_the_regression_over_all_pairs_is_exact(n: int) -> None:
     table, model = random_game(n, 2)
     for law, fixed, least, expected in (
-        (kernel_law(n), True, 1, by_orders(table, n)),
-        (even_law(n), False, 0, banzhaf_values(table, n)),
+        (kernel_law, True, 1, by_orders(table, n)),
+        (even_law, False, 0, banzhaf_values(table, n)),
     ):
         values, stderr = estimate(model, n, law, 2 ** (n - 1), fixed, least)
         close(values[:, 0], expected)
@@ -134,7 +134,7 @@ def test_laws_of_size_count_every_coalition_once() -> None:
 def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
     n = 12
     for pairs in (8, 30, 200, 2047):
-        plan = Plan.of(kernel_law(n), n, pairs, 1)
+        plan = Plan.of(kernel_law, n, pairs, 1)
         sizes = plan.whole.sum(1).unique().tolist()
         assert sizes == list(range(1, len(sizes) + 1))
         assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= pairs

@@ -85,6 +85,13 @@ def test_steps_end_halfway_to_their_neighbours() -> None:
     assert edges_of(np.array([0.0, 1.0, 3.0])).tolist() == [-0.5, 0.5, 2.0, 4.0]
 
 
+def test_times_are_those_of_the_clock() -> None:
+    when = np.array([0.0, 1.0, 3.0, 4.0])
+    ax = plot(answer(np.ones((1, 1, 4))), kind="individual", data=np.arange(4.0), times=when).axes
+    assert ax.lines[0].get_xdata().tolist() == when.tolist()
+    assert ax.get_xlim() == (-0.5, 4.5)
+
+
 def test_of_many_channels_the_strongest_are_drawn() -> None:
     values = RNG.standard_normal((20, 60)) * np.arange(20)[:, None]
     axes = plot(answer(values[None]), kind="individual").axes
@@ -114,6 +121,14 @@ def test_bars_are_ordered_named_and_counted() -> None:
     assert [p.get_width() for p in ax.patches] == pytest.approx(values[order])
     assert [t.get_text() for t in ax.get_yticklabels()] == [f"${i}" for i in order]
     assert "And 25 weaker ones." in told(ax)
+
+
+def test_the_mean_size_of_many_rows_is_a_bar() -> None:
+    values = RNG.standard_normal((50, 3))
+    ax = plot(answer(values, feature_names=NAMES), kind="mean").axes
+    sizes = np.abs(values).mean(0)
+    assert [p.get_width() for p in ax.patches] == pytest.approx(np.sort(sizes))
+    assert "mean size over 50 rows" in ax.get_xlabel()
 
 
 def points(ax) -> list[PathCollection]:

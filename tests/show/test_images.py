@@ -171,13 +171,24 @@ def test_segments_have_borders_and_a_legend() -> None:
     axes = plot(answer(values[None]), data=PHOTO, segments=mask).axes
     assert "Areas by strength (per area, 3 areas in all): 1: \u22122, 2: +1." in told(axes)
     assert [t.get_text() for t in axes.texts][:2] == ["1", "2"]
-    edge = borders(mask)
-    assert edge[:8, 9].all()
-    assert edge[7, :10].all()
-    assert edge.sum() == 8 + 10 + 8 + 10 - 1
+    lines = borders(mask)
+    assert len(lines) == 8 + 8 + 10 + 10  # unit lines: two upright ones of 8, two level ones of 10
+    assert sorted(set(lines[:16, :, 0].ravel())) == [10.0]
+    assert sorted(set(lines[16:, :, 1].ravel())) == [8.0]
+    (drawn_lines,) = axes.collections
+    assert np.allclose(np.array(drawn_lines.get_segments()), lines - 0.5)
     summed = totals(VALUES, mask)
     assert summed[1] == pytest.approx([VALUES[mask == i].sum() for i in range(3)])
     assert summed[2]
+
+
+def test_each_row_has_its_own_segments() -> None:
+    masks = np.stack([np.zeros((1, 8, 8), int), np.tile(np.arange(8) // 4, (1, 8, 1))])
+    first, second = plot(answer(np.ones((2, 8, 8))), row="all", segments=torch.as_tensor(masks)).axes
+    assert "1: +1." in told(first)
+    assert "1: +1, 2: +1." in told(second)
+    same = plot(answer(np.ones((2, 8, 8))), segments=np.repeat(masks[1:], 3, 1)).axes
+    assert "1: +1, 2: +1." in told(same)
 
 
 def test_a_pixel_and_a_line_are_pictures() -> None:

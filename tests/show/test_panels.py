@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 import enodo
+from enodo.captum.attr import visualization
 from enodo.core.errors import BadArgument
 from enodo.core.result import Attribution
 from enodo.show import Bars, Map, Words, plot, save
@@ -111,7 +116,7 @@ def test_dark_grounds_have_light_letters() -> None:
     letters = [t for t in figure.findobj(Text) if t.get_text() and t.get_text() != "\u2212"]
     assert min(max(to_rgb(t.get_color())) for t in letters) > 0.8
     middle = plot(answer(np.zeros((1, 4, 4))), kind="map", dark=True).axes.images[0].get_array()
-    assert np.asarray(middle).max() < 60
+    assert ("berlin" in colormaps) == (np.asarray(middle).max() < 60)  # a map of matplotlib 3.10
     assert axes.figure is figure
 
 
@@ -140,6 +145,25 @@ def test_a_drawing_shows_itself_in_notebooks() -> None:
     assert "iframe" in answer(RNG.standard_normal((1, 1, 90)))._repr_html_()
 
 
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for draw in (plot, Attribution.to_html, lambda a: visualization.visualize_image_attr(a.tensor[0])):
+        with pytest.raises(ImportError, match=r"need matplotlib; write: pip install 'enodo\[show\]'"):
+            draw(answer(np.ones((1, 4, 4))))
+    assert answer(np.ones((1, 4, 4)))._repr_html_() is None
+    assert "iframe" in answer(np.ones((1, 3)))._repr_html_()  # bars and words of a page need none
+
+
+def test_threads_may_draw_at_once() -> None:
+    values = [answer(RNG.standard_normal((1, 3, 8, 8)) * (i + 1)) for i in range(8)]
+    alone = [plot(v).figure for v in values]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda v: plot(v).figure, values))
+    for a, b in zip(alone, together, strict=True):
+        assert np.array_equal(a.axes[0].images[0].get_array(), b.axes[0].images[0].get_array())
+        assert a.axes[1].get_ylim() == b.axes[1].get_ylim()
+
+
 BAD = {
     "no rows": (lambda: plot(answer(np.ones((0, 3)))), "attribution: .*no rows"),
     "no values": (lambda: plot(answer(np.ones((2, 3, 0, 4)))), "attribution: .*holds no value"),
@@ -164,6 +188,8 @@ BAD = {
     ),
     "order": (lambda: plot(answer(np.ones((2, 3))), kind="heatmap", order="score"), "order: .*'similar', 'given'"),
     "segments": (lambda: plot(answer(np.ones((1, 8, 8))), segments=np.ones((4, 4))), "segments: .*8 . 8"),
+    "times": (lambda: plot(answer(np.ones((1, 1, 9))), times=np.zeros(9)), "times: .*9 rising"),
+    "masks": (lambda: plot(answer(np.ones((2, 4, 4))), segments=np.arange(48).reshape(3, 4, 4)), "each of 2 rows"),
     "parts of segments": (lambda: plot(answer(np.ones((1, 8, 8))), segments=np.full((8, 8), 0.5)), "fractions"),
     "sign": (lambda: plot(answer(np.ones((1, 8, 8))), sign="both"), "sign: .*'positive'"),
     "clip": (lambda: plot(answer(np.ones((1, 8, 8))), clip=2), "clip: .*0.02"),

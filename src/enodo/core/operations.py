@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 Path = tuple[Any, ...]
 
@@ -43,7 +44,7 @@ class Spelling:
     composite: bool  # whether it is Python made of other operations, that can be looked into
 
 
-@cache
+@functools.cache
 def spelling(func: Callable[..., Any]) -> Spelling:
     """The spelling of a function that takes tensors."""
     own = getattr(func, "__name__", type(func).__name__)
@@ -59,11 +60,35 @@ def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The function that computes what an in-place one writes."""
     if not spelling(func).in_place:
         return func  # it has an argument `inplace`
+    if name == "setitem":
+        return setitem
     found: Callable[..., Any] = next(getattr(o, name) for o in (Tensor, torch, F) if hasattr(o, name))
     return found
 
 
-@cache
+def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let a function of a tensor be an operation that modes see, and tables have rules for, under its own name."""
+
+    @functools.wraps(fn)
+    def seen(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if has_torch_function_unary(x):
+            out: Tensor = handle_torch_function(seen, (x,), x, *args, **kwargs)
+            return out
+        return fn(x, *args, **kwargs)
+
+    seen.__name__ = fn.__name__
+    return seen
+
+
+@operation
+def setitem(x: Tensor, index: Any, value: Any) -> Tensor:
+    """x[index] = value, out of place."""
+    y = x.clone()
+    y[index] = value
+    return y
+
+
+@functools.cache
 def opened(func: Callable[..., Any]) -> Callable[..., Any]:
     """A composite whose own dispatch is switched off, so that the operations inside it reach the mode."""
     if not isinstance(func, types.FunctionType):

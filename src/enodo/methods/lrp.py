@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
+
+from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.rules import Rules
+from enodo.core.tables import Table
 from enodo.core.values import Values
+from enodo.rules.balance import Balance
 from enodo.rules.carry import read
 from enodo.rules.presets import composed
+from enodo.rules.propagation import Propagation
 
 
 @method(
@@ -28,6 +35,7 @@ def lrp(
     box: Any = None,
     bias: bool = True,
     rules: Mapping[Any, Any] | None = None,
+    balance: bool = False,
     on_unknown: Any = "error",
 ) -> Values:
     """The relevance of each value: its share of the score, which every operation hands to its operands in proportion.
@@ -38,18 +46,41 @@ def lrp(
     the inputs. `rules` adds rules for operations, modules, types or names of modules: {"layer4.*": rules.lrp.gamma()}.
 
     Relevance is conserved but for what biases (with bias=False they take none) and `epsilon` absorb, and what a softmax
-    holds back: `delta` is the sum less f(x).
+    holds back: `delta` is the sum less f(x). With `balance` one more pass a row measures where it went: the result's
+    `details` have `constants`, what biases and other constants took, and `lost`, what neither they nor the values got.
 
     >>> import torch, enodo
     >>> enodo.explain(lambda x: torch.relu(3 * x[:, 0] - x[:, 1]), torch.tensor([[2.0, 5.0]]), "lrp").tensor
     tensor([[ 6., -5.]])
     """
-    table, follow = composed(composite, rules or {}, q.call.model, epsilon, gamma, box, bias, q.create_graph)
+    question = composite, rules or {}, q.call.model, epsilon, gamma, box, bias, q.create_graph
+    relevance = _relevance(q, *composed(*question), on_unknown)
+    q.memo["delta"] = (relevance.rowsum(q.scores) - q.scores).detach()
+    if balance:
+        if q.many:
+            refuse("balance", "True with several targets", "one target", "Ask about one after the other.")
+        took = torch.cat([_constants(one, *composed(*question), on_unknown) for one in _rows(q)])
+        q.memo["details"] = {"constants": took, "lost": -q.memo["delta"] - took}
+    return relevance
+
+
+def _relevance(q: Question, table: Table, follow: Propagation, on_unknown: Any) -> Values:
     if follow.last is not None:
         q.traced(Rules(table, report=lambda *_: None))
         follow.surveyed()
     x, c = q.gradient_under(table, on_unknown)
     pairs = zip(x.leaves, c.leaves, q.sight.values.leaves, strict=True)
-    relevance = Values(read(a, g) if follow.carried_to(seen) else a * g for a, g, seen in pairs)
-    q.memo["delta"] = (relevance.rowsum(q.scores) - q.scores).detach()
-    return relevance
+    return Values(read(a, g) if follow.carried_to(seen) else a * g for a, g, seen in pairs)
+
+
+def _rows(q: Question) -> Iterator[Question]:
+    settled = replace(q, target=q.settled_target, create_graph=False)
+    for i in range(q.rows):
+        yield settled.take(torch.tensor([i]))
+
+
+def _constants(q: Question, table: Table, follow: Propagation, on_unknown: Any) -> torch.Tensor:
+    """What constants take of the relevance of one row, (1,)."""
+    measured = Balance()
+    _relevance(q, measured.table(table), follow, on_unknown)
+    return q.scores.new_full((1,), sum(measured.constants.values()))

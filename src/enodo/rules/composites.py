@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from enodo.core.operations import is_live
-from enodo.core.tables import PLAIN, Decompose, Depends, Treatment
-
-
-def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Let a function of a tensor be an operation that modes see, and tables have rules for, under its own name."""
-
-    @functools.wraps(fn)
-    def seen(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if has_torch_function_unary(x):
-            out: Tensor = handle_torch_function(seen, (x,), x, *args, **kwargs)
-            return out
-        return fn(x, *args, **kwargs)
-
-    seen.__name__ = fn.__name__
-    return seen
+from enodo.core.operations import is_live, operation
+from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
 
 
 @operation
@@ -170,19 +154,40 @@ def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) 
     return y
 
 
-def _vector_norm(
+def vector_norm(
     x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **_: Any
 ) -> Tensor:
+    """The norm of the entries along some dimensions."""
     x = x if dtype is None else x.to(dtype)
     if dim is None:
         shape = [1] * x.ndim if keepdim else []
-        return _vector_norm(x.flatten(), ord, 0).reshape(shape)
+        return vector_norm(x.flatten(), ord, 0).reshape(shape)
     ord = 2 if ord is None else ord
     if ord == 1:
         return x.abs().sum(dim, keepdim)
     if ord in (float("inf"), float("-inf")):
         return x.abs().amax(dim, keepdim) if ord > 0 else x.abs().amin(dim, keepdim)
     return length(x, dim, keepdim) if ord == 2 else x.abs().pow(ord).sum(dim, keepdim).pow(1 / ord)
+
+
+def _norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, **_: Any) -> Treatment:
+    """Of vectors, and of matrices where it is a sum of squares, or the largest or smallest of sums."""
+    matrix = (A.ndim == 2 if dim is None else isinstance(dim, (tuple, list)) and len(dim) == 2) and ord is not None
+    if not matrix:
+        return Decompose(vector_norm)
+    if ord == "fro":
+        return Decompose(lambda A, ord, dim=None, keepdim=False, **rest: vector_norm(A, 2, dim, keepdim, **rest))
+    if ord in (1, -1, float("inf"), float("-inf")):
+        return Decompose(_largest_sum)
+    return Refuse(f"is the matrix norm {ord!r}, made of singular values")
+
+
+def _largest_sum(A: Tensor, ord: float, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    rows, columns = (d % A.ndim for d in (dim or (-2, -1)))
+    summed, searched = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = (A if dtype is None else A.to(dtype)).abs().sum(summed, keepdim=True)
+    y = sums.amax(searched, keepdim=True) if ord > 0 else sums.amin(searched, keepdim=True)
+    return y if keepdim else y.squeeze((rows, columns))
 
 
 @operation
@@ -204,30 +209,6 @@ def _moments(
     count = x.numel() // mean.numel()
     variance = (centred * centred).sum(dim, keepdim=keepdim) / max(count - lost, 0)
     return variance, mean if keepdim else mean.squeeze(dim)
-
-
-def _mse(input: Tensor, target: Tensor, *_: Any, reduction: Any = "mean", **__: Any) -> Tensor:
-    squares = (input - target) * (input - target)
-    return squares if reduction in ("none", 0) else squares.sum() if reduction in ("sum", 2) else squares.mean()
-
-
-def _cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Any = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    logs = F.log_softmax(input, 1 if input.ndim > 1 else 0)
-    if target.is_floating_point() or label_smoothing:
-        classes = logs.shape[1]
-        soft = target if target.is_floating_point() else F.one_hot(target, classes).movedim(-1, 1).to(logs.dtype)
-        loss = -(logs * (soft * (1 - label_smoothing) + label_smoothing / classes)).sum(1)
-        return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
-    return F.nll_loss(logs, target, weight, None, ignore_index, None, reduction)
 
 
 def _addmm(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
@@ -256,15 +237,14 @@ COMPOSITES: dict[str, Treatment] = {
     "glu": Decompose(_glu),
     "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),
     "cosine_similarity": Decompose(_cosine_similarity),
-    "linalg_vector_norm": Decompose(_vector_norm),
-    "linalg_norm": Decompose(_vector_norm),
+    "linalg_vector_norm": Decompose(vector_norm),
+    "linalg_norm": Depends(_norm),
+    "linalg_matrix_norm": Depends(lambda A, ord="fro", dim=(-2, -1), *_, **__: _norm(A, ord, dim)),
     "var": Decompose(lambda *args, **kwargs: _moments(*args, **kwargs)[0]),
     "std": Decompose(lambda *args, **kwargs: torch.sqrt(_moments(*args, **kwargs)[0])),
     "var_mean": Decompose(_moments),
     "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
     "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
-    "mse_loss": Decompose(_mse),
-    "cross_entropy": Decompose(_cross_entropy),
     "addmm": _if_both(_addmm),
     "baddbmm": _if_both(_addmm),
     "addmv": _if_both(_addmm),

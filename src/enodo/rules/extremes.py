@@ -47,6 +47,36 @@ def _flat(t: Tensor, dims: int, dim: int, op: Op | None = None) -> Tensor:
     return t.movedim(dim, -1)
 
 
+def crossed(op: Op) -> Pull:
+    """The k-th smallest of n, that goes from y0 to y: all that were on one side and are on the other share alike.
+
+    If y > y0, those with x0 <= y0 and x >= y; there is one, as fewer than k lie below y where k did below or at y0. As
+    |x - x0| >= |y - y0|, multipliers lie in [0, 1]. For the largest this is `selected`.
+    """
+    at = op.at
+    if at is None:
+        raise ValueError(f"the rule for {op.name!r} compares with a baseline: give `at`")
+    place = 1 + (op.name in ("topk", "kthvalue"))
+    dim, whole = op.call.get(place, "dim", -1), op.name in ("sort", "topk")
+
+    def last(t: Tensor) -> Tensor:
+        return t.movedim(dim, -1) if whole or op.call.get(place + 1, "keepdim", False) else t.unsqueeze(-1)
+
+    x, x0 = (t.movedim(dim, -1)[..., None, :] for t in (op.xs[0], at.xs[0]))  # (..., 1, n)
+    y, y0, index = (last(t)[..., None] for t in (op.y, at.y, op.aux[0]))  # (..., k, 1)
+    up = (y > y0) & (x0 <= y0) & (x >= y)
+    over = up | ((y < y0) & (x0 >= y0) & (x <= y))
+    dx = torch.where(over, x - x0, 1)
+    share = torch.where(over, (y - y0) / dx, 0) / over.sum(-1, keepdim=True).clamp(min=1)
+    still = torch.zeros_like(share).scatter(-1, index, 1)  # what has not moved is where it is
+    slope = torch.where(y == y0, still, share)
+
+    def pull(gy: Tensor) -> list[Tensor | None]:
+        return [(last(gy)[..., None] * slope).sum(-2).movedim(-1, dim)]
+
+    return pull
+
+
 def larger(op: Op) -> Pull:
     """maximum(a, b) = b + relu(a - b), minimum(a, b) = a - relu(a - b), with the secant of the ReLU."""
     at = op.at
@@ -97,16 +127,30 @@ def _pool(name: str) -> Decompose:
 
 _POOLS = [f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)]
 
+
+def _amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    return -_amax(-input, dim, keepdim)
+
+
+def _aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
+    where = () if dim is None else dim
+    return torch.return_types.aminmax((_amin(input, where, keepdim), _amax(input, where, keepdim)))
+
+
+def _median(input: Any, dim: Any = None, keepdim: bool = False) -> Treatment:
+    return crossed if dim is not None else Decompose(lambda x: x.flatten().median(0)[0])
+
+
 EXTREMES: dict[str, Treatment] = {
     **{name: _pool(name) for name in _POOLS},
     **{f"{name}_with_indices": selected for name in _POOLS},
     "max": Depends(_max),
     "min": Depends(_min),
     "amax": Decompose(_amax),
-    "amin": Decompose(lambda input, dim=(), keepdim=False: -_amax(-input, dim, keepdim)),
+    "amin": Decompose(_amin),
+    "aminmax": Decompose(_aminmax),
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), larger),
-    **dict.fromkeys(
-        ("sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "quantile", "mode", "cummax", "cummin"),
-        Refuse("orders values: what is compared is not in the same place at the baseline"),
-    ),
+    **dict.fromkeys(("sort", "topk", "kthvalue"), crossed),
+    "median": Depends(_median),
+    "mode": Refuse("names the value met most often, which may be another one at the baseline"),
 }

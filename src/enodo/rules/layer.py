@@ -147,8 +147,11 @@ class Weighted:
 
     closed = False
 
-    def __init__(self, shares: Shares, outright: bool = False, otherwise: Rule | None = None) -> None:
+    def __init__(
+        self, shares: Shares, outright: bool = False, otherwise: Rule | None = None, proportional: bool = False
+    ) -> None:
         self.shares, self.outright, self.otherwise = shares, outright, otherwise
+        self.proportional = proportional  # whether a bias takes its part of the sum, as a value would
 
     def __call__(self, op: Op) -> Pull:
         if op.name not in WEIGHTED and self.otherwise is not None:

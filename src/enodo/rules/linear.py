@@ -19,6 +19,11 @@ MOVES = (
     " atleast_2d atleast_3d ravel block_diag trapezoid copy fill zero alias view_as_real view_as_complex real imag"
     " pack_padded_sequence pad_packed_sequence conj resolve_conj resolve_neg complex set fill_diagonal"
 ).split()
+# Of these, those that are told by a tensor where entries come from, or go to.
+BY_PLACE = (
+    "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter scatter_add"
+    " index_put index_add index_copy index_fill"
+).split()
 # The same numbers in another dtype, at another place, or with a name.
 CASTS = "to as_tensor asarray type type_as float double half bfloat16 cpu cuda identity rename align_to".split()
 # Sums and averages, with weights that do not depend on what is on the path.

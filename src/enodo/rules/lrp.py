@@ -62,7 +62,7 @@ def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     def otherwise(op: Op) -> Pull:
         return _damped(op.y, op.vjp, epsilon)
 
-    return Weighted(shares, otherwise=otherwise)
+    return Weighted(shares, otherwise=otherwise, proportional=bias)
 
 
 def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weighted:

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from enodo.core.operations import Bound
+from enodo.core.operations import Bound, operation
 from enodo.core.tables import Op, Pull, Rule, closed
 
-from .composites import operation
 from .layer import CONVOLUTIONS, DENSE, Layer, Shares, Weighted, aimed, layer_of, roles
 
 _MADE, _NORMED = "_made_by_layer", "_made_by_norm"

@@ -16,19 +16,24 @@ from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, 
 from . import composites, elementwise, lrp
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
 from .linear import LINEAR, MOVES, SUMS
+from .losses import LOSSES
 from .propagation import Propagation
 from .recurrent import RECURRENT
+from .sequences import SEQUENCES
 
 FIRST, LAST = "<first>", "<last>"  # as keys of rules: layers that no other with weights stands before, or after
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
-_CHOICES = "where masked_fill max min amax amin maximum minimum".split()
+_CHOICES = (
+    "where masked_fill max min amax amin aminmax maximum minimum fmax fmin sort msort topk kthvalue median nanmedian"
+    " cummax cummin"
+).split()
 _POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
 # y = x c for a c that does not depend on the size of x: what goes back is the gradient.
 _HOMOGENEOUS = "relu leaky_relu prelu rrelu abs".split()
 # Their gradients keep values; where derivatives are wanted, these have to be values that no rule has bent.
 _KEEPING = [*_POOLS, *_CHOICES, *(name for name in SUMS if "pool" in name or "interpolate" in name)]
 _ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
-_BILINEAR = "einsum tensordot outer dot inner bilinear".split()
+_BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross bilinear".split()
 # They say how much passes of what they are multiplied with.
 _GATES = frozenset(
     "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc rsqrt reciprocal".split()
@@ -66,6 +71,8 @@ class Composite:
         entries: dict[str, Treatment] = {
             **LINEAR,
             **composites.COMPOSITES,
+            **LOSSES,
+            **SEQUENCES,
             **RECURRENT,
             **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
             **dict.fromkeys(("log_softmax", "logsumexp"), own),

@@ -76,11 +76,12 @@ class Propagation:
 
     def made(self, call: Bound, rule: Rule, out: Any) -> None:
         """Remember which layer made a value, for a batch norm that may follow."""
-        if isinstance(rule, _Placed):
-            op, rule.op = rule.op, None
-            layer = None if op is None else functools.partial(rule.layer, op)
-            versions = rule.x._version, out._version
-            merging.remember(out, merging.Made(rule.name, rule.call, rule.x, layer, rule.shares, versions))
+        placed = getattr(rule, "placed", None)
+        if placed is not None:
+            op, placed.op = placed.op, None
+            layer = None if op is None else functools.partial(placed.layer, op)
+            versions = placed.x._version, out._version
+            merging.remember(out, merging.Made(placed.name, placed.call, placed.x, layer, placed.shares, versions))
 
     def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         """Remember what a batch norm made, and what has a layer with weights before it."""
@@ -138,7 +139,7 @@ class Propagation:
             norm = merging.norm_of(x)
             if norm is not None and merging.fits(name, call, x):
                 return Decompose(lambda *_, **__: merging.norm_and_layer(norm.x, x, norm, name, call, rule))
-            return _Placed(self, name, call, x, rule, layer_of)
+            return Placed(self, name, call, x, rule, layer_of)
 
         return Depends(choose)
 
@@ -165,7 +166,7 @@ class Propagation:
         return Decompose(lambda *_, **__: merging.layer_and_norm(made.x, y, norm, made))
 
     def _with_norm_before(self, x: Tensor, u: Tensor, norm: Any, name: str, call: Bound, rule: Weighted) -> Treatment:
-        return _Placed(self, name, call, x, rule, merging.layer_with_norm_before)
+        return Placed(self, name, call, x, rule, merging.layer_with_norm_before)
 
     def _carry(self, treatment: Treatment) -> Depends:
         """A treatment with which relevance is carried on."""
@@ -191,17 +192,22 @@ class Propagation:
         return one
 
 
-class _Placed:
+class Placed:
     """The rule of one call of a layer with weights."""
 
     def __init__(
         self, at: Propagation, name: str, call: Bound, x: Tensor, rule: Weighted, layer: Callable[[Op], Layer]
     ) -> None:
-        self.at, self.name, self.call, self.x, self.layer = at, name, call, x, layer
+        self.at, self.name, self.call, self.x, self.layer, self.rule = at, name, call, x, layer, rule
         arrives = at.carried_to(x)
         plain = not (arrives or rule.outright)
         self.shares: Shares = rule.shares if plain else carrying(rule, arrives, onward=at.everywhere)
         self.op: Op | None = None  # once it has been asked about
+
+    @property
+    def placed(self) -> Placed:
+        """Itself; a rule around it has it too."""
+        return self
 
     def __call__(self, op: Op) -> Pull:
         self.op, i, count = op, 0 if self.layer is not layer_of else roles(op.name, op.call)[0], len(op.xs)

@@ -15,8 +15,10 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Table, Treatmen
 
 from . import composites, elementwise, extremes, normalised
 from .differences import bilinear, matrix_product, picked, product, quotient, secant, switched
-from .linear import LINEAR, only_first
+from .linear import BY_PLACE, LINEAR, only_first
+from .losses import LOSSES
 from .recurrent import RECURRENT
+from .sequences import SEQUENCES
 
 
 def _by_places(*args: Any, **kwargs: Any) -> Treatment:
@@ -47,6 +49,8 @@ RESCALE = Table(
     {
         **LINEAR,
         **composites.COMPOSITES,
+        **LOSSES,
+        **SEQUENCES,
         **RECURRENT,
         **extremes.EXTREMES,
         **dict.fromkeys(elementwise.KINKED, secant(3 / 4)),
@@ -56,7 +60,7 @@ RESCALE = Table(
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(_WEIGHTED, only_first(bilinear)),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),
-        **dict.fromkeys(("getitem", "gather", "index_select", "take_along_dim", "take"), Depends(_by_places)),
+        **dict.fromkeys(BY_PLACE, Depends(_by_places)),
         **dict.fromkeys(("where", "masked_fill"), switched),
         "mul": Depends(_mul),
         "div": Depends(_div),

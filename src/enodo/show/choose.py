@@ -23,7 +23,7 @@ from enodo.show.view import Bars, Map, labels, over_channels, row_of, view_of
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
 
-OF_ROWS = ("beeswarm", "heatmap", "dependence")  # kinds that show many rows in one drawing
+OF_ROWS = ("mean", "beeswarm", "heatmap", "dependence")  # kinds that show many rows in one drawing
 OF_ONE = ("bar", "waterfall")
 KINDS = (*pixels.KINDS, *series.KINDS, "channels", *OF_ONE, *OF_ROWS, "text")
 BIG = 1 << 20  # values of a row up to which they are read as float64
@@ -191,6 +191,21 @@ def _columns(data: Any, rows: list[int] | None, shape: tuple[int, ...]) -> Any:
     if cells.shape != shape:
         refuse("data", f"shape {tuple(cells.shape)}", f"a value for each attribution: {tuple(shape)}")
     return [column(cells[:, j].tolist()) for j in range(shape[1])]
+
+
+def segments_of(segments: Any, row: int, rows: int) -> Any:
+    """The mask (H, W) of `row`, from one for all rows or one each, for all channels or one each if they are alike."""
+    if segments is None or isinstance(segments, bool):
+        return segments
+    mask = array_of(segments, "segments")
+    while mask.ndim > 2:
+        if len(mask) == rows and rows > 1:
+            mask = mask[row]
+        elif len(mask) and bool((mask == mask[:1]).all()):
+            mask = mask[0]
+        else:
+            refuse("segments", f"shape {tuple(mask.shape)}", f"(H, W), or one such mask for each of {rows:,} rows")
+    return mask
 
 
 def parts_of(attribution: Attribution) -> list[tuple[str, Attribution]]:

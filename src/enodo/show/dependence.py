@@ -9,7 +9,7 @@ import numpy as np
 from enodo.core.errors import refuse
 from enodo.show.many import LOW_HIGH, POINTS, low_high
 from enodo.show.rows import Table
-from enodo.show.scale import colour_map
+from enodo.show.scale import Array, colour_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,18 +57,23 @@ def draw(
     under(ax, f"{left_out:,} rows without finite numbers are left out." if left_out else "", drop=34)
 
 
-def _partner(view: Table, at: int, bins: int = 10) -> int | None:
-    """The feature most correlated with what is left of the attribution once its mean at like values is taken off."""
+def _partner(view: Table, at: int) -> int | None:
+    """The feature that goes best with the attribution among rows of like value: covariances within bins, by size."""
     if view.data is None or len(view.names) < 2:
         return None
-    x, y = view.data[at].numbers, np.where(np.isfinite(view.values[:, at]), view.values[:, at], 0)
-    groups = np.searchsorted(np.quantile(np.nan_to_num(x), np.linspace(0, 1, bins + 1)[1:-1]), np.nan_to_num(x))
-    left = y - (np.bincount(groups, y, bins) / np.maximum(np.bincount(groups, minlength=bins), 1))[groups]
-    others = [j for j in range(len(view.names)) if j != at]
+    x, y = np.nan_to_num(view.data[at].numbers), np.nan_to_num(view.values[:, at], posinf=0, neginf=0)
+    bins = min(10, max(1, len(y) // 8))
+    groups = np.searchsorted(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]), x, side="right")
+
+    def centred(values: Array) -> Array:
+        sums, counts = np.bincount(groups, values, bins), np.maximum(np.bincount(groups, minlength=bins), 1)
+        return np.asarray(values - (sums / counts)[groups])
+
+    left = centred(y)
 
     def alike(j: int) -> float:
         z = np.nan_to_num(view.data[j].numbers)  # type: ignore[index]
-        spread = z.std() * left.std()
-        return abs(float(((z - z.mean()) * left).mean() / spread)) if spread > 0 else 0.0
+        spread = float(z.std())
+        return float(np.abs(np.bincount(groups, centred(z) * left, bins)).sum()) / spread if spread > 0 else 0.0
 
-    return max(others, key=alike)
+    return max((j for j in range(len(view.names)) if j != at), key=alike)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from enodo.core.errors import EnodoError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DARK, LIGHT = "#1b1f24", "#e9ebee"
+
+
+class NoMatplotlib(EnodoError, ImportError):
+    """Pictures were asked for, and what draws them is not installed."""
+
+
+def need_matplotlib() -> None:
+    """Refuse, saying what to install, where matplotlib or pillow is missing."""
+    missing = [name for name, package in (("matplotlib", "matplotlib"), ("pillow", "PIL")) if not find_spec(package)]
+    if missing:
+        raise NoMatplotlib(f"Pictures need {' and '.join(missing)}; write: pip install 'enodo[show]'.")
 
 
 class Drawing(NamedTuple):

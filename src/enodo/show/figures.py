@@ -13,7 +13,7 @@ from enodo.core.errors import refuse
 from enodo.core.registry import methods
 from enodo.show import choose, dependence, image, layers, many, pixels, series, table, textplot, waterfall
 from enodo.show.choose import Given
-from enodo.show.drawing import Drawing, darken
+from enodo.show.drawing import Drawing, darken, need_matplotlib
 from enodo.show.layers import Channels
 from enodo.show.rows import Table
 from enodo.show.scale import chosen, scale_of
@@ -90,7 +90,8 @@ class Panel:
 def drawing_of(view: Any, kind: str) -> Any:
     """The function that draws this kind of view."""
     if isinstance(view, Table):
-        return {"beeswarm": many.beeswarm, "heatmap": many.heatmap, "dependence": dependence.draw}[kind]
+        drawings = {"mean": many.mean, "beeswarm": many.beeswarm, "heatmap": many.heatmap}
+        return drawings.get(kind, dependence.draw)
     if isinstance(view, Bars):
         return waterfall.draw if kind == "waterfall" else table.draw
     if isinstance(view, Channels):
@@ -116,8 +117,8 @@ def plot(
 
     attribution  one, or several to be compared
     kind         of pictures "overlay", "map", "regions", "original", "masked", "alpha"; of time series "individual",
-                 "combined", "line"; of layers "channels"; of rows "bar", "waterfall"; of many rows "beeswarm",
-                 "heatmap", "dependence"; None: by labels and shape
+                 "combined", "line"; of layers "channels"; of rows "bar", "waterfall"; of many rows "mean",
+                 "beeswarm", "heatmap", "dependence"; None: by labels and shape
     row, target  positions, "all" or several
     data         what was explained, as a reader knows it: the picture (or a batch), the series, the values of features;
                  for "channels", what the layer computed
@@ -125,11 +126,12 @@ def plot(
     ax           axes to draw on, as many as there are panels
     one_scale    the same colours for the same values in all panels
     dark         light letters on a dark ground
-    options      of the drawing: `image.draw`, `series.draw`, `table.draw`, `waterfall.draw`, `many.beeswarm`,
-                 `many.heatmap`, `dependence.draw`, `layers.draw`, `textplot.draw`
+    options      of the drawing: `image.draw`, `series.draw`, `table.draw`, `waterfall.draw`, `many.mean`,
+                 `many.beeswarm`, `many.heatmap`, `dependence.draw`, `layers.draw`, `textplot.draw`
 
     Returns (figure, axes).
     """
+    need_matplotlib()
     given: list[Any] = list(attribution) if isinstance(attribution, (list, tuple)) else [attribution]
     kinds: list[Any] = [kind] if kind is None or isinstance(kind, str) else list(kind)
     if not given or not kinds:
@@ -181,7 +183,6 @@ def _panels(
             rows = _positions(row, count, "row")
             many_rows = kind in choose.OF_ROWS or (
                 kind is None and len(rows) > 1 and one.tensor.ndim == 2 and one.tokens is None)  # fmt: skip
-            words = [name, choose.class_of(attribution, t, rows[0])] if len(targets) > 1 or name else []
             if many_rows:
                 view: Any = choose.table_for(one, rows[0], None if isinstance(row, int) else rows, given)
                 found = [(rows[0], view, kind or "beeswarm")]
@@ -190,8 +191,11 @@ def _panels(
             for r, view, asked in found:
                 k = asked or DEFAULT.get(type(view), "text")
                 choose.check_options(drawing_of(view, k), options, k)
+                titled = len(targets) > 1 or name or (len(found) > 1 and attribution.class_names)
+                words = [name, choose.class_of(attribution, t, r) if titled else ""]
                 told = [w for w in (*words, f"row {r}" if len(found) > 1 else "") if w]
-                out.append(Panel(one, view, k, r, {**options, "title": ", ".join(told)}))
+                own = {"segments": choose.segments_of(options["segments"], r, count)} if "segments" in options else {}
+                out.append(Panel(one, view, k, r, {**options, **own, "title": ", ".join(told)}))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Many rows of a table at once: a swarm of points a feature, or a map of rows and features."""
+"""Many rows of a table at once: mean sizes, a swarm of points a feature, a map of rows and features."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from enodo.show.pixels import DRAWN
 from enodo.show.rows import Table
 from enodo.show.scale import AGAINST, FOR, Array, chosen, colour_map, number, scale_of
 from enodo.show.series import blocks
+from enodo.show.table import draw as draw_bars
+from enodo.show.view import Bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +29,14 @@ def size_of(view: Table, kind: str, shown: int = SHOWN) -> tuple[float, float]:
     if kind == "dependence":
         return 6.0, 4.4
     return 7.6, max(3.9 if kind == "heatmap" else 0, 1.7 + 0.34 * min(shown, len(view.names)))
+
+
+def mean(view: Table, ax: Axes, *, shown: int = SHOWN, unit: str = "attribution", title: str = "") -> None:
+    """Bars: the mean size of each feature's attributions over the rows."""
+    sizes = np.where(np.isfinite(view.values), np.abs(view.values), 0).mean(0)
+    bars = Bars(view.names, [""] * len(view.names), sizes)
+    unit = f"mean size over {len(view.values):,} rows, in {unit}"
+    draw_bars(bars, ax, signed=False, shown=shown, unit=unit, title=title)
 
 
 def beeswarm(

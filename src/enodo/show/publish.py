@@ -13,7 +13,7 @@ from enodo.core.registry import methods
 from enodo.core.result import PICTURES
 from enodo.show import choose
 from enodo.show.choose import Given
-from enodo.show.drawing import Drawing
+from enodo.show.drawing import Drawing, need_matplotlib
 from enodo.show.figures import plot, title_of
 from enodo.show.layers import Channels
 from enodo.show.markup import Markup, el
@@ -58,6 +58,7 @@ def to_html(
         told = (about.summary, about.when) if about else ("", "")
         sample = None
         if isinstance(view, Map):  # as `choose` reads the shape
+            need_matplotlib()
             sample = Sample("image", f"row {row or 0}", photo=view.photo) if view.photo is not None else None
             attribution = replace(attribution, values=choose.as_row(view.values[None], row or 0))
         entry = Entry(attribution, title, *told, baseline="the baseline")

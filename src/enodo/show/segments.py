@@ -13,13 +13,13 @@ from enodo.show.scale import Array, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FINE = 512  # pixels along a side of a mask up to which every border is drawn
 NUMBERED = 8  # segments that are named in the legend
 
 
 def as_segments(segments: Any, sizes: list[tuple[int, ...]]) -> Array:
     """A mask of segments (H, W), one whole number a pixel; its size must be one of `sizes`."""
     mask = array_of(segments, "segments")
-    mask = mask.reshape([n for n in mask.shape if n > 1]) if mask.ndim > 2 else mask
     if mask.ndim != 2 or mask.shape not in sizes:
         expected = " or ".join(sorted({size_text(size) for size in sizes}))
         refuse("segments", f"shape {tuple(mask.shape)}", f"one number for each pixel of {expected}")
@@ -29,11 +29,12 @@ def as_segments(segments: Any, sizes: list[tuple[int, ...]]) -> Array:
 
 
 def borders(mask: Array) -> Array:
-    """Where a pixel's right or lower neighbour belongs to another segment, (H, W) of booleans."""
-    edge = np.zeros(mask.shape, bool)
-    edge[:, :-1] |= mask[:, 1:] != mask[:, :-1]
-    edge[:-1] |= mask[1:] != mask[:-1]
-    return edge
+    """Lines (n, 2, 2) of (x, y) between pixels of different segments, in pixels from the upper left corner."""
+    rows, columns = np.nonzero(mask[:, 1:] != mask[:, :-1])
+    upright = np.stack([np.stack([columns + 1, rows], 1), np.stack([columns + 1, rows + 1], 1)], 1)
+    rows, columns = np.nonzero(mask[1:] != mask[:-1])
+    level = np.stack([np.stack([columns, rows + 1], 1), np.stack([columns + 1, rows + 1], 1)], 1)
+    return np.concatenate([upright, level]).astype(np.float64)
 
 
 def totals(values: Array, mask: Array) -> tuple[Array, Array, bool]:
@@ -53,15 +54,17 @@ def totals(values: Array, mask: Array) -> tuple[Array, Array, bool]:
 
 def draw(ax: Axes, values: Array, segments: Any, extent: tuple[float, float, float, float], photo: Any) -> str:
     """Draw borders and the numbers of the strongest segments; return the legend that says what each contributed."""
+    from matplotlib.collections import LineCollection
+
     sizes = [values.shape] + ([photo.shape[:2]] if photo is not None else [])
     if segments is True:
         segments = np.unique(values, return_inverse=True)[1].reshape(values.shape)
     mask = as_segments(segments, sizes)
     height, width = mask.shape
-    step = coarse(np.empty(mask.shape, bool))[1]
-    lines = np.zeros((*mask[::step, ::step].shape, 4), np.uint8)
-    lines[borders(mask[::step, ::step])] = (20, 20, 20, 230)
-    ax.imshow(lines, extent=extent, interpolation="nearest")
+    scale = np.array([(extent[1] - extent[0]) / width, (extent[2] - extent[3]) / height])
+    step = coarse(np.empty(mask.shape, bool), FINE)[1]
+    lines = borders(mask[::step, ::step]) * step * scale + (extent[0], extent[3])
+    ax.add_collection(LineCollection(list(lines), colors="0.1", linewidths=0.9, capstyle="projecting"))
     if mask.shape != values.shape:
         return ""
     names, given, summed = totals(values, mask)
@@ -71,8 +74,7 @@ def draw(ax: Axes, values: Array, segments: Any, extent: tuple[float, float, flo
     for rank, i in enumerate(order, 1):
         rows, columns = np.nonzero(mask == names[i])
         middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)  # a pixel of the segment itself
-        x = extent[0] + (columns[middle] + 0.5) * (extent[1] - extent[0]) / width
-        y = extent[3] + (rows[middle] + 0.5) * (extent[2] - extent[3]) / height
+        x, y = (columns[middle] + 0.5, rows[middle] + 0.5) * scale + (extent[0], extent[3])
         box = {"boxstyle": "round,pad=0.2", "facecolor": "black", "edgecolor": "none", "alpha": 0.65}
         ax.text(x, y, str(rank), color="white", fontsize=7, ha="center", va="center", bbox=box)
         told.append(f"{rank}: {number(float(given[i]))}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from enodo.core.errors import nearest, refuse
+from enodo.show.pixels import array_of
 from enodo.show.scale import AGAINST, FOR, Array, Scale, chosen, colour_map, number, scale_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def draw(
     limit: float | None = None,
     opacity: float = 0.75,
     colours: Any = None,
+    times: Any = None,
     unit: str = "attribution",
     title: str = "",
 ) -> None:
@@ -59,11 +61,13 @@ def draw(
 
     kind  "individual" (a panel a channel), "combined" (one panel, attributions summed over channels), "line" (a panel a
           channel, the line itself coloured); positive values also show as a band at the top, negative at the bottom
+    times (T,) rising: when each step was, if not at 0, 1, 2 ...
     """
     from enodo.show.axes import legend_bar, titled, under
 
     if kind not in KINDS:
         refuse("kind", repr(kind), f"one of {', '.join(map(repr, KINDS))}", nearest(str(kind), KINDS))
+    view = view if times is None else replace(view, times=_rising(times, view.values.shape[1]))
     values = view.values.sum(0, keepdims=True) if kind == "combined" else view.values
     strength = np.nansum(np.abs(np.where(np.isfinite(values), values, 0)), axis=1)
     order = np.sort(np.argsort(-strength, kind="stable")[: len(axes)])
@@ -98,6 +102,13 @@ def draw(
     titled(axes[0], title)
     legend_bar(axes, scale, sign, coded, f"{unit} per step")
     under(axes[-1], _note(view, scale, len(order), block, sign, kind), drop=16)
+
+
+def _rising(times: Any, steps: int) -> Array:
+    found = array_of(times, "times").astype(np.float64).ravel()
+    if len(found) != steps or not (np.diff(found) > 0).all():
+        refuse("times", f"{len(found)} numbers", f"{steps} rising ones, one for each step")
+    return found
 
 
 def blocks(values: Array, block: int) -> Array:

@@ -71,7 +71,7 @@ def kernel_shap(
             return exactly(summed(game, shapley_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
-        plan = Plan.of(kernel_law(n), n, most if tol is None else min(most, first), 1)
+        plan = Plan.of(kernel_law, n, most if tol is None else min(most, first), 1)
         return sample(q, features, Pairs(game, plan, fixed=True), most, tol, first)
 
     return answer(q, features, solve, complete=True)
@@ -138,7 +138,7 @@ def banzhaf(
             return exactly(summed(game, banzhaf_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
-        plan = Plan.of(even_law(n), n, most if tol is None else min(most, first), 0)
+        plan = Plan.of(even_law, n, most if tol is None else min(most, first), 0)
         return sample(q, features, Pairs(game, plan, fixed=False), most, tol, first)
 
     return answer(q, features, solve)

@@ -37,11 +37,12 @@ class Orders:
         n = self.game.n
         rank = self._ranks(units)  # (units, B, n): when each feature arrives
         steps, half = n - 1, units * (n - 1)
+        small = rank.to(torch.int16 if n < 1 << 15 else torch.int64)  # less to move
 
         def make(i: int, j: int) -> Tensor:
             at = torch.arange(i, j)
-            unit, step = at % half // steps, at % steps + 1
-            return (rank[unit] < step[:, None, None]) ^ (at >= half)[:, None, None]
+            unit, step = at % half // steps, (at % steps + 1).to(small.dtype)
+            return (small[unit] < step[:, None, None]) ^ (at >= half)[:, None, None]
 
         ends = torch.stack([lifted(self.game.empty, 0), lifted(self.game.full, 0)])
         found = [lifted(s) for _, _, s in self.game.stream(2 * half, make)]
@@ -72,7 +73,8 @@ class Orders:
         for level in reversed(self.levels):
             times = self._times(units, int(level.max()) + 1).argsort(-1).argsort(-1)
             order = order.gather(-1, times[..., level].gather(-1, order).argsort(dim=-1, stable=True))
-        return order.argsort(-1).movedim(0, 1)
+        rank = torch.empty_like(order).scatter_(-1, order, torch.arange(self.game.n).expand_as(order))
+        return rank.movedim(0, 1)
 
     def _times(self, units: int, n: int) -> Tensor:
         """Arrival times (B, units, n) in [0, 1), those of each feature evenly spread over the units."""

@@ -73,11 +73,15 @@ def lasso(moments: Moments, penalty: float) -> Tensor:
     """
     gram, along = moments.gram, moments.along
     scale = along.abs().amax(-1, keepdim=True).clamp(min=1e-300)
-    slopes = torch.zeros_like(along)
-    for share in (*START, 0.0):  # from a penalty at which few slopes are not zero
-        held = torch.maximum(share * scale, scale.new_tensor(penalty))
-        slopes = _newton(gram, along, held, slopes, NEWTON)
+    slopes = _newton(gram, along, penalty, torch.zeros_like(along), NEWTON)
     open_ = _violation(gram, along, penalty, slopes) > TOLERANCE * scale[..., 0]
+    if open_.any():
+        led = torch.zeros_like(along)
+        for share in (*START, 0.0):  # from a penalty at which few slopes are not zero
+            held = torch.maximum(share * scale, scale.new_tensor(penalty))
+            led = _newton(gram, along, held, led, NEWTON)
+        slopes = torch.where(open_[..., None], led, slopes)
+        open_ = _violation(gram, along, penalty, slopes) > TOLERANCE * scale[..., 0]
     if open_.any():
         found = _proximal(gram, along, penalty, GRADIENT)
         polished = _newton(gram, along, penalty, found, 2)
@@ -87,7 +91,7 @@ def lasso(moments: Moments, penalty: float) -> Tensor:
 
 
 def _descent(gram: Tensor, along: Tensor, slopes: Tensor) -> Tensor:
-    return along - torch.einsum("bij,tbj->tbi", gram, slopes)
+    return along - (gram @ slopes[..., None])[..., 0]
 
 
 def _violation(gram: Tensor, along: Tensor, penalty: float, slopes: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
+from enodo.methods.shapley.pairs import inverse
 from enodo.methods.shapley.sampling import sample
 
 from .linear import Fit, Moments, lasso, ridge
@@ -120,9 +121,9 @@ class Surrogate:
     def _errors(self, moments: Moments, z: Tensor, y: Tensor, w: Tensor) -> Tensor:
         """Standard errors of the slopes without a penalty (White 1980, HC3)."""
         share, centred = w / w.sum(-1, keepdim=True), z - moments.z[:, None]
-        inverse = torch.linalg.pinv(moments.gram, hermitian=True, rtol=1e-10)
-        free = torch.einsum("bij,tbj->tbi", inverse, moments.along)
-        pull = (centred @ inverse) * share[..., None]
+        inverted = inverse(moments.gram)
+        free = (inverted @ moments.along[..., None])[..., 0]
+        pull = (centred @ inverted) * share[..., None]
         own = (pull * centred).sum(-1) + share
         rest = y - moments.y[..., None] - torch.einsum("bkn,tbn->tbk", centred, free)
         rest = rest / (1 - own).clamp(min=1e-3)

@@ -20,7 +20,8 @@ from enodo.captum.attr._utils._visualized import (
     visualize_text,
 )
 from enodo.core.errors import BadType, nearest, refuse
-from enodo.show.pixels import array_of, as_photo
+from enodo.show.drawing import need_matplotlib
+from enodo.show.pixels import array_of, as_photo, channels_first
 from enodo.show.scale import chosen, counted, limit_of
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def normalized(attr: Any, sign: str, outlier_perc: float = 2) -> tuple[np.ndarra
 
 def _figure(given: Any, use_pyplot: bool, size: tuple[float, float], **grid: Any) -> tuple[Any, Any]:
     """A figure and axes: those given, or new ones, of pyplot where asked for."""
+    need_matplotlib()
     if given is not None:
         return given
     if use_pyplot:
@@ -167,13 +169,13 @@ def visualize_image_attr(
 
 
 def _image(attr: Any) -> np.ndarray:
-    """(H, W) from (H, W), (H, W, C) or a tensor of one image (1, H, W, C); channels are added up."""
+    """(H, W) from (H, W), (H, W, C), (C, H, W) where only that can be meant, or one image; channels are added up."""
     values = array_of(attr, "attr")
     values = values[0] if values.ndim == 4 and len(values) == 1 else values
     if values.ndim not in (2, 3) or 0 in values.shape:
         expected = "(H, W) or (H, W, C), with channels last"
         refuse("attr", f"shape {tuple(values.shape)}", expected, "Of a batch, give one image: attr[0].")
-    return values.sum(2) if values.ndim == 3 else values
+    return values if values.ndim == 2 else values.sum(0 if channels_first(values.shape) else 2)
 
 
 def visualize_image_attr_multiple(

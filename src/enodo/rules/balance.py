@@ -1,0 +1,82 @@
+"""`Balance`: where relevance stays on its way down.
+
+Every operation is measured: what it is given, what it hands on, and what of the difference its constants took (biases,
+what is added to values, and the part of a softmax that does not depend on its argument to first order).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from enodo.core.tables import Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Table, Treatment, own
+
+from .layer import WEIGHTED
+from .linear import MOVES
+from .propagation import Placed
+
+# What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged.
+_BIASED = frozenset("softmax log_softmax logsumexp layer_and_norm norm_and_layer".split())
+_JOINING = frozenset(
+    "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter".split()
+)
+_MOVES = frozenset(MOVES) - _JOINING
+
+
+def _inner(x: Tensor, c: Tensor) -> float:
+    """The relevance of x; masked values are infinite and have none."""
+    return float(torch.where(c == 0, 0, x * c).sum())
+
+
+@dataclass
+class Balance:
+    """Of all rows of one backward pass, by the name of an operation; in units of the score."""
+
+    kept: Counter[str] = field(default_factory=Counter)  # what was given less what was handed on
+    constants: Counter[str] = field(default_factory=Counter)  # and what of that constants took
+
+    def table(self, table: Table) -> Table:
+        """The table with every treatment measured; what moves data keeps nothing, unless it joins it to constants."""
+        measured = {name: t if name in _MOVES else self._measured(t) for name, t in table.entries.items()}
+        return replace(table, entries=measured, modules={m: self._measured(t) for m, t in table.modules.items()})
+
+    def _measured(self, treatment: Treatment) -> Depends:
+        def choose(*args: Any, **kwargs: Any) -> Treatment:
+            found: Treatment = treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
+            if isinstance(found, (Decompose, Refuse, Depends)):
+                return found
+            return _Measured(self, own, True) if isinstance(found, Plain) else _Measured(self, found, False)
+
+        return Depends(choose)
+
+
+class _Measured:
+    """A rule, and what it keeps."""
+
+    def __init__(self, balance: Balance, rule: Rule, linear: bool) -> None:
+        self.balance, self.rule = balance, rule
+        self.placed = rule if isinstance(rule, Placed) else None
+        self.linear = linear
+
+    def __call__(self, op: Op) -> Pull:
+        pull, y, xs = self.rule(op), op.y.detach().clone(), [x.detach().clone() for x in op.xs]
+        kept, constants = self.balance.kept, self.balance.constants
+        proportional = self.placed is not None and self.placed.rule.proportional
+
+        def back(gy: Tensor) -> Any:
+            found = pull(gy)
+            rest = _inner(y, gy) - sum(_inner(x, g) for x, g in zip(xs, found, strict=True) if g is not None)
+            kept[op.name] += rest  # type: ignore[assignment]
+            if self.linear or (proportional and op.name in WEIGHTED):
+                nothing = op.call(*[torch.zeros_like(x) if on else x for x, on in zip(xs, op.live, strict=True)])
+                nothing = nothing[0] if isinstance(nothing, tuple) else nothing
+                constants[op.name] += _inner(nothing, gy)  # type: ignore[assignment]
+            elif op.name in _BIASED or (self.placed is not None and len(xs) > 2):
+                constants[op.name] += rest  # type: ignore[assignment]
+            return found
+
+        return back

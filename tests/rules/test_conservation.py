@@ -1,0 +1,108 @@
+"""Relevance is conserved: what does not reach the inputs is what biases and other constants took, by measurement.
+
+On models of the transformers library as they are, recurrent layers, residual nets and trained models; with next to no
+epsilon, in float64 where the model is. The measure sees each operation: what it is given, hands on, and its constants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import enodo
+from enodo.testing.models import normal
+from tests.rules.nets import SEQUENCES, Residual, settled
+from tests.rules.test_trained import efficientnet, minilm
+from tests.rules.test_transformers import IMAGES, SINGLE, SMALL, SOUNDS, TEXT, _first, made, tf
+
+WITHIN = 0.01  # of the score
+NAMES = ["zero", "epsilon", "gamma", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "deep_taylor", "cp"]
+
+
+def need_conserved(model: Any, x: Any, within: float = WITHIN, **question: Any) -> Any:
+    found = enodo.explain(model, x, "lrp", balance=True, epsilon=1e-12, **question)
+    parts = found.delta, found.details["constants"], found.details["lost"]
+    torch.testing.assert_close(parts[0] + parts[1] + parts[2], torch.zeros_like(found.scores))
+    assert (found.details["lost"].abs() <= within * found.scores.abs()).all(), found.details["lost"] / found.scores
+    return found
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "cp"])
+@pytest.mark.parametrize("name", [*TEXT, *SINGLE])
+def test_text(name: str, composite: str) -> None:
+    """AttnLRP, and CP-LRP, in which nothing but the values of attention gets relevance."""
+    ids = torch.tensor([[5, 9, 33, 41, 7]])
+    need_conserved(made({**TEXT, **SINGLE}[name]), {"input_ids": ids}, target=_first, composite=composite)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(name: str) -> None:
+    size = 32 if name in ("ConvNeXt", "ResNet", "MobileNetV2", "SegFormer") else 16
+    need_conserved(made(IMAGES[name]), normal(1, 3, size, size), target=_first)
+
+
+def test_sound() -> None:
+    build = lambda: tf.Wav2Vec2ForSequenceClassification(tf.Wav2Vec2Config(**SMALL, **SOUNDS))  # noqa: E731
+    need_conserved(made(build), normal(1, 400), target=_first)
+
+
+@pytest.mark.parametrize("name", [n for n in SEQUENCES if "packed" not in n])
+def test_sequences(name: str) -> None:
+    need_conserved(settled(SEQUENCES[name]()), normal(2, 4, 6))
+
+
+@pytest.mark.parametrize("composite", [n for n in NAMES if n != "deep_taylor"])
+def test_residual_networks(composite: str) -> None:
+    """With batch norms merged, an in-place ReLU for two activations, gates; of two rows, each for itself."""
+    x = normal(2, 2, 8, 8)
+    both = need_conserved(settled(Residual(True)), x, target=[1, 0], composite=composite)
+    second = need_conserved(settled(Residual(True)), x[1:], target=0, composite=composite)
+    torch.testing.assert_close(both.details["constants"][1:], second.details["constants"])
+
+
+def bare() -> nn.Module:
+    """No bias, no norm: all relevance reaches the inputs."""
+    layers = nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2, bias=False), nn.ReLU()
+    return settled(nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3, bias=False)))
+
+
+@pytest.mark.parametrize("composite", NAMES)
+def test_without_biases_nothing_is_missing(composite: str) -> None:
+    """But what z+ for a dense layer drops where a score is negative."""
+    x, model = normal(4, 2, 8, 8), bare()
+    target = model(x).argmax(1) if composite == "deep_taylor" else 1
+    found = enodo.explain(model, x, "lrp", target=target, composite=composite, epsilon=1e-12)
+    assert (found.delta.abs() <= 1e-8 * found.scores.abs()).all()
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "gamma"])  # z+ drops what only speaks against a sum
+def test_biases_that_take_nothing(composite: str) -> None:
+    """With bias=False shares are of the sums without bias, also of those with a batch norm in them."""
+    found = enodo.explain(
+        settled(Residual(False)), normal(2, 2, 8, 8), "lrp", target=1, composite=composite, bias=False, epsilon=1e-14
+    )
+    assert (found.delta.abs() <= 1e-7 * found.scores.abs()).all()
+
+
+def test_trained_models() -> None:
+    model, x = efficientnet(), normal(1, 3, 96, 96)
+    need_conserved(model, x, target=282)
+    need_conserved(model, x, target=282, composite="epsilon_plus_flat")
+    ids = {"input_ids": torch.tensor([[101, 2023, 3185, 2003, 2307, 102]])}
+    need_conserved(minilm(), ids, target=lambda o: o.last_hidden_state.mean(1)[:, 7])
+
+
+def test_the_balance_is_of_one_target() -> None:
+    with pytest.raises(enodo.BadArgument, match="one target"):
+        enodo.explain(bare(), normal(1, 2, 8, 8), "lrp", target="all", balance=True)
+
+
+def test_what_epsilon_absorbs_is_lost() -> None:
+    """1 of z = 4 with epsilon = 1 is a fifth; the bias has a quarter of the rest."""
+    w, b = torch.tensor([[3.0, -1.0, -2.0]]).double(), torch.ones(1).double()
+    x = torch.tensor([[1.0, 2.0, -1.0]]).double()
+    found = enodo.explain(lambda x: nn.functional.linear(x, w, b), x, "lrp", target=0, epsilon=1.0, balance=True)
+    torch.testing.assert_close(found.details["constants"] + found.details["lost"], torch.tensor([1.6]).double())

@@ -1,0 +1,143 @@
+"""Each operation that a model may be made of, in each of its spellings: complete, conserved, known to the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import enodo
+from enodo.testing.models import normal
+from tests.rules.nets import settled
+
+INDEX = torch.tensor([2, 0, 3])
+HALF = torch.arange(24).reshape(4, 6) % 2 == 0
+WEIGHT = normal(5, 6, seed=9)
+# Functions of (B, 4, 6); the scores are their sums, weighted so that no two entries count alike.
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "prod": lambda x: torch.prod(x, 1) + x.prod(2).sum(1, keepdim=True) + x.prod(1, keepdim=True)[:, 0],
+    "cumprod": lambda x: x.cumprod(1) + torch.cumprod(x, -1),
+    "cumsum": lambda x: x.cumsum(1) + torch.cumsum(x, -1) + x.clone().cumsum_(2),
+    "logcumsumexp": lambda x: x.logcumsumexp(2),
+    "cummax": lambda x: x.cummax(2)[0] - torch.cummin(x, 1).values,
+    "cdist": lambda x: torch.cdist(x, x.tanh() + 1) + torch.cdist(x, x[:, :2] - 1, p=1).sum(2, keepdim=True),
+    "pairwise distance": lambda x: F.pairwise_distance(x[:, 0], x[:, 1]) + nn.PairwiseDistance(3)(x[:, 2], x[:, 3]),
+    "hypot": lambda x: torch.hypot(x, x.flip(1)),
+    "sort": lambda x: x.sort(2)[0] + torch.sort(x, dim=1, descending=True).values,
+    "msort": lambda x: x.transpose(0, 1).msort().transpose(0, 1),
+    "topk": lambda x: x.topk(2, dim=1)[0] + torch.topk(x, 4, largest=False).values[:, :2, :1],
+    "kthvalue": lambda x: x.kthvalue(2, 1)[0] + torch.kthvalue(x, 3, dim=2, keepdim=True).values.sum(1),
+    "median": lambda x: x.median(2)[0].sum(1, keepdim=True) + torch.median(x, dim=1, keepdim=True).values[:, 0],
+    "quantile": lambda x: x.quantile(0.3, 2) + x.quantile(torch.tensor([0.1, 0.8]).double(), 1).sum((0, 2))[:, None],
+    "amax": lambda x: x.amax(1) - x.amin((1, 2))[:, None] + torch.aminmax(x, dim=1).max,
+    "gather": lambda x: x.gather(1, torch.ones(len(x), 2, 6, dtype=torch.long)).exp(),
+    "index_select": lambda x: x.index_select(1, INDEX).exp() + torch.index_select(x, 1, INDEX),
+    "take_along_dim": lambda x: x.take_along_dim(INDEX.reshape(1, 3, 1).expand(len(x), -1, 6), 1).exp(),
+    "indexed": lambda x: x[:, INDEX].exp() + x[:, [1, 0, 2]],
+    "masked_select": lambda x: x[:, HALF].exp() + torch.stack([r.masked_select(HALF) for r in x]),
+    "scatter": lambda x: x.exp().scatter(1, torch.zeros(len(x), 1, 6, dtype=torch.long), x[:, 3:].sin()),
+    "scatter_add": lambda x: x.tanh().scatter_add(1, INDEX.reshape(1, 3, 1).expand(len(x), -1, 6), x[:, :3].exp()),
+    "index_add": lambda x: x.tanh().index_add(1, INDEX, x[:, :3].exp()),
+    "index_put": lambda x: x.sin().index_put((torch.arange(len(x)), INDEX[: len(x)]), x[:, 0].exp()),
+    "index assignment": lambda x: _assigned(x),
+    "masked assignment": lambda x: _blanked(x),
+    "masked_fill": lambda x: x.masked_fill(HALF, 3.0).exp() + torch.masked_fill(x, HALF, -1.0),
+    "where": lambda x: torch.where(HALF, x.exp(), x * x),
+    "einsum": lambda x: torch.einsum("bij,kj->bik", x, WEIGHT) + torch.einsum("bij,bij->bi", x, x.exp())[..., None],
+    "bilinear": lambda x: F.bilinear(x, x.tanh(), normal(2, 6, 6, seed=3)),
+    "bmm": lambda x: torch.bmm(x, x.mT) + x.bmm(x.tanh().transpose(1, 2)) + x @ x.mT,
+    "baddbmm": lambda x: torch.baddbmm(x[:, :, :4], x, x.mT, beta=0.5, alpha=2) + x[..., 2:].baddbmm(x, x.mT),
+    "addmm": lambda x: torch.addmm(x[0, :, :4], x[0], x[0].mT)[None] + torch.addcdiv(x, x, 2 + x * x)[..., :4],
+    "matrix and vector": lambda x: torch.stack([torch.mv(r, r[0]) + torch.outer(r[1], r[2])[:4, 0] for r in x]),
+    "tensordot": lambda x: torch.tensordot(x, WEIGHT, ([2], [1])) + torch.kron(x[:1], WEIGHT[:1, :1]).sum(),
+    "linear": lambda x: F.linear(x, WEIGHT).exp() + F.linear(x, normal(5, 6, seed=2), x[0, 0, :5]),
+    "adaptive max pools": lambda x: F.adaptive_max_pool1d(x, 3) + F.adaptive_max_pool2d(x, (4, 3))
+    + F.adaptive_max_pool3d(x[:, None], (2, 2, 3))[:, 0, :1] + nn.AdaptiveMaxPool1d(3, return_indices=True)(x)[0],
+    "adaptive average pools": lambda x: F.adaptive_avg_pool1d(x.exp(), 3) + F.adaptive_avg_pool2d(x, (4, 3)),
+    "other pools": lambda x: F.lp_pool1d(x.exp(), 2, 2) + F.avg_pool1d(x, 2).exp() + F.max_pool1d(x, 2),
+    "local response": lambda x: F.local_response_norm(x, 2),
+    "rms_norm": lambda x: F.rms_norm(x, (6,), normal(6, seed=4)) + nn.RMSNorm(6).double()(x),
+    "layer_norm": lambda x: F.layer_norm(x, (4, 6)) + torch.layer_norm(x, (6,)) + F.instance_norm(x),
+    "lengths": lambda x: torch.linalg.norm(x, dim=2) + x.norm(dim=2) + torch.linalg.vector_norm(x, 3, dim=2),
+    "matrix norms": lambda x: torch.linalg.norm(x, "fro", dim=(1, 2)) + torch.linalg.matrix_norm(x, 1)
+    + torch.linalg.matrix_norm(x, float("inf")) - torch.linalg.norm(x, -1, dim=(1, 2)),
+    "losses": lambda x: F.l1_loss(x[:, 0], x[:, 1].exp(), reduction="none") + F.smooth_l1_loss(x[:, 2], x[:, 3],
+        reduction="none", beta=0.3) + F.huber_loss(x[:, 1], x[:, 2], reduction="none", delta=0.7)
+    + F.binary_cross_entropy(x[:, 0].sigmoid(), HALF[0].double().expand(len(x), -1), reduction="none")
+    + F.binary_cross_entropy_with_logits(x[:, 3], HALF[1].double().expand(len(x), -1), reduction="none")
+    + F.kl_div(x[:, 1].log_softmax(1), x[:, 2].softmax(1), reduction="none"),
+    "squeezed": lambda x: x.square().sum(1).sqrt().exp().log1p() + (1 + x.square()).rsqrt().sum(1),
+    "moved": lambda x: torch.stack([*x.unbind(1)], 2).flatten(1).roll(3, 1).unflatten(1, (6, 4)).mT.exp(),
+    "split": lambda x: torch.cat([torch.dstack(x.chunk(2, 2)), *x.tensor_split(2, 2), *x.split([1, 5], 2)], 2).exp(),
+    "padded": lambda x: F.pad(x, (1, 2), mode="reflect").exp() + nn.ConstantPad1d((1, 2), 0.5)(x),
+    "repeated": lambda x: x.repeat(1, 2, 1).exp() + x.tile(1, 2, 1) + x.repeat_interleave(2, 1),
+    "resized": lambda x: F.interpolate(x.exp(), scale_factor=2, mode="nearest") + nn.Upsample(12)(x),
+    "folded": lambda x: F.fold(F.unfold(x[:, None].exp(), 2), (4, 6), 2)[:, 0] + x.unfold(2, 1, 1)[..., 0],
+    "complex": lambda x: torch.fft.rfft(x.exp()).real + torch.fft.irfft(torch.fft.rfft(x, dim=2), 6, dim=2)[..., :4],
+    "GRU": lambda x: RECURRENT["GRU"](x)[0],
+    "GRUCell": lambda x: RECURRENT["cell"](x[:, 0], RECURRENT["cell"](x[:, 1])),
+}  # fmt: skip
+RECURRENT = {"GRU": settled(nn.GRU(6, 5, 2, batch_first=True, bidirectional=True)), "cell": settled(nn.GRUCell(6, 5))}
+# Constants absorb relevance, biases among them.
+ABSORBING = frozenset(
+    ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "baddbmm", "addmm", "linear",
+     "losses", "squeezed", "padded", "GRU", "GRUCell")
+)  # fmt: skip
+
+
+def _assigned(x: Tensor) -> Tensor:
+    y = x.tanh()
+    y[torch.arange(len(x)), INDEX[: len(x)]] = x[:, 1].exp()
+    y[:, 0, 1] = 0.5
+    return y
+
+
+def _blanked(x: Tensor) -> Tensor:
+    y = x.exp()
+    y[:, HALF] = x[:, HALF] * x[:, ~HALF]
+    return y
+
+
+def score(name: str) -> Callable[[Tensor], Tensor]:
+    def model(x: Tensor) -> Tensor:
+        y = OPERATIONS[name](x).reshape(len(x), -1)
+        return (y * torch.linspace(1, 2, y.shape[1], dtype=y.dtype)).sum(1)
+
+    return model
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation(name: str) -> None:
+    one = name in ("addmm", "tensordot", "linear")  # which mix rows as written here
+    x, x0 = normal(1 if one else 3, 4, 6, seed=5), normal(1 if one else 3, 4, 6, seed=6)
+    model = score(name)
+    found = enodo.explain(model, x, "deeplift", baseline=x0)
+    change = (found.scores - found.baseline_scores).abs()
+    torch.testing.assert_close(found.scores, model(x))
+    assert (found.delta.abs() <= 1e-6 * change).all(), (found.delta / change).tolist()
+    assert enodo.audit(model, x).complete
+    relevance = enodo.explain(model, x, "lrp")
+    assert torch.isfinite(relevance.tensor).all()
+    torch.testing.assert_close(relevance.scores, model(x))
+    if name not in ABSORBING:
+        assert (relevance.delta.abs() <= 1e-6 * relevance.scores.abs()).all()
+    for table in (enodo.rules.GUIDED, enodo.rules.DECONVOLUTION):
+        assert enodo.audit(model, x, table).complete
+
+
+def test_what_crosses_an_order_statistic_shares_its_change() -> None:
+    """The median goes from 2 to 6: of five, one rises from 1 to 7 and one from 2 to 6, and each carries half."""
+    x0, x = torch.tensor([[1.0, 2.0, 0.0, 8.0, 9.0]]), torch.tensor([[7.0, 6.0, 0.0, 8.0, 3.0]])
+    found = enodo.explain(lambda x: x.median(1)[0], x, "deeplift", baseline=x0, multiply=False)
+    torch.testing.assert_close(found.tensor, torch.tensor([[4 / 6 / 2, 4 / 4 / 2, 0, 0, 0]]))
+    back = enodo.explain(lambda x: x.median(1)[0], x0, "deeplift", baseline=x, multiply=False)
+    torch.testing.assert_close(back.tensor, found.tensor)
+
+
+def test_at_the_baseline_sorting_is_its_gradient() -> None:
+    x = normal(2, 5)
+    found = enodo.explain(lambda x: x.sort(1)[0][:, 1], x, "deeplift", baseline=x, multiply=False)
+    assert torch.equal(found.tensor, (x == x.sort(1)[0][:, 1:2]).to(x.dtype))

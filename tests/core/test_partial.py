@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import enodo
 from enodo.core import reach
@@ -71,7 +72,7 @@ class Padded(nn.Module):
 
 
 class Looking(nn.Module):
-    """Reads a number out of its values, which only a full pass has."""
+    """Reads a number out of its values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +102,7 @@ MODELS = {
     "writing": Writing,
     "scripted": lambda: nn.Sequential(torch.jit.script(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.Linear(4 * 34 * 34, 4)),
 }
-WHOLE = ("looking", "writing", "scripted")  # made in full
+WHOLE = ("writing", "scripted")  # made in full
 
 
 @pytest.fixture
@@ -142,7 +143,8 @@ def test_a_layer(name, layer, counted, monkeypatch):
     model, x = seeded(MODELS[name]), torch.rand(2, 3, 36, 36, generator=torch.Generator().manual_seed(1)).double()
     asked = {"target": "all", "wrt": layer, "features": 7}
     got = enodo.explain(model, x, "feature_ablation", **asked).tensor
-    assert counted["made"] and not counted["whole"]
+    assert counted["made"]
+    assert not counted["whole"]
     torch.testing.assert_close(got, in_full(monkeypatch, model, x, "feature_ablation", **asked), rtol=1e-9, atol=1e-12)
 
 
@@ -155,28 +157,22 @@ def test_a_late_layer_of_a_transformer(counted, monkeypatch):
     inputs = {"input_ids": torch.tensor([[3, 8, 1, 20, 4], [5, 6, 7, 8, 9]]), "attention_mask": torch.ones(2, 5).long()}
     asked = {"target": 1, "wrt": "bert.encoder.layer.1", "features": 5}
     got = enodo.explain(model, inputs, "feature_ablation", **asked).tensor
-    assert counted["made"] and not counted["whole"]
-    torch.testing.assert_close(got, in_full(monkeypatch, model, inputs, "feature_ablation", **asked), rtol=1e-9, atol=1e-12)
+    assert counted["made"]
+    assert not counted["whole"]
+    torch.testing.assert_close(
+        got, in_full(monkeypatch, model, inputs, "feature_ablation", **asked), rtol=1e-9, atol=1e-12
+    )
 
 
-def test_less_is_computed(counted, monkeypatch):
-    """The places that convolutions read, in full passes and in part."""
+def test_less_is_computed(monkeypatch):
+    """By torch's own count of multiplications."""
     model, x = seeded(MODELS["plain"]), torch.rand(1, 3, 64, 64).double()
-    read = []
-    conv2d = F.conv2d
-
-    def count(t, *args, **kwargs):
-        read.append(t.shape[0] * t[0, 0].numel())
-        return conv2d(t, *args, **kwargs)
-
-    monkeypatch.setattr(F, "conv2d", count)
-    monkeypatch.setattr(reach.F, "conv2d", count)
     asked = {"target": 0, "window": (3, 8, 8), "strides": (3, 8, 8)}
-    enodo.explain(model, x, "occlusion", **asked)
-    part = sum(read)
-    read.clear()
-    in_full(monkeypatch, model, x, "occlusion", **asked)
-    assert part < sum(read) / 4
+    with FlopCounterMode(display=False) as part:
+        enodo.explain(model, x, "occlusion", **asked)
+    with FlopCounterMode(display=False) as full:
+        in_full(monkeypatch, model, x, "occlusion", **asked)
+    assert part.get_total_flops() < full.get_total_flops() / 4
 
 
 size, few = st.integers(1, 4), st.integers(0, 3)

@@ -66,7 +66,11 @@ class Record(TorchFunctionMode):
         writes = _writes(func, args, kwargs)
         if writes:
             target = args[0] if args else None
-            if spelt.name == "setitem" or kwargs.get("out") is not None or (isinstance(target, Tensor) and target._is_view()):
+            if (
+                spelt.name == "setitem"
+                or kwargs.get("out") is not None
+                or (isinstance(target, Tensor) and target._is_view())
+            ):
                 raise Unsuited
             if isinstance(target, Tensor):
                 for index in self._at.get(target, ()):
@@ -80,7 +84,6 @@ class Record(TorchFunctionMode):
             for t in _tensors(out):
                 self._at[t] = [*self._at.get(t, []), len(self.kept) - 1]
         return out
-
 
     def tensors(self) -> Iterator[Tensor]:
         """All that is kept."""
@@ -178,7 +181,8 @@ class Replay(TorchFunctionMode):
             return SLIDING[name](base, patch, *rest, **kwargs) if isinstance(patch, Patch) else None
         if name == "cat" and _option(args, kwargs, 1, "dim", 0) in (1, -3):
             return self._on_windows(torch.cat, args, kwargs, base, partly)
-        if name in _POINTWISE and all(_is_even(t, self.known) for _, t in tensors_in(args, kwargs)):
+        constants = [t for _, t in tensors_in(args, kwargs) if t not in self.known]
+        if name == "batch_norm" or (name in _POINTWISE and all(map(_is_even, constants))):
             fn = out_of_place(func, name)
             return self._on_windows(
                 fn, args, {**kwargs, "inplace": False} if kwargs.get("inplace") else kwargs, base, partly
@@ -256,9 +260,9 @@ def _option(args: Any, kwargs: Any, position: int, name: str, default: Any) -> A
     return args[position] if len(args) > position else kwargs.get(name, default)
 
 
-def _is_even(t: Tensor, known: Any) -> bool:
+def _is_even(t: Tensor) -> bool:
     """Whether a constant operand is the same at all places of a map."""
-    return t in known or t.numel() == 1 or t.ndim < 2 or t.shape[-2:] == (1, 1)
+    return t.numel() == 1 or t.shape[-2:] == (1, 1)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -80,7 +80,9 @@ def crossed(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Co
     forward pair by pair.
     """
     size, done = len(q.entry_x0.leaves[0]), 0
-    if size > 1 and q.rows * size > 2 and not q.create_graph and _alike(q):
+    # rules that tell each other something in the forward pass cannot wait
+    waits = table.trail is None and not q.create_graph
+    if size > 1 and q.rows * size > 2 and waits and _alike(q):
         try:
             for found in _in_crossed_passes(q, table, on_unknown):
                 yield found

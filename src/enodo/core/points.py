@@ -183,3 +183,8 @@ def part_of(value: Any, point: Point) -> Any:
         raise BadArgument(
             "wrt or of", f"{point}, where the value is {describe(value)}", "a path that exists within the value"
         ) from None
+
+
+def bend(t: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
+    """Have `fn` change the gradient of a value before it goes on."""
+    t.register_hook(fn)

@@ -50,6 +50,7 @@ from .operations import (
     unmark,
 )
 from .pairs import Pairs
+from .points import bend
 from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
@@ -177,7 +178,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs)
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
-            out.register_hook(treatment.fn)
+            bend(out, treatment.fn)
             return out
         if in_place and args:
             return self._in_place(func, met.name, args, kwargs, getattr(treatment, "closed", False))

@@ -52,7 +52,7 @@ def secant(power: float | None, relative: bool = False) -> Rule:
             slope = _ratio(dy, dx)
             near = None if math.isfinite(bare(slope).sum()) else _near(dx, x, x0, power, relative)
         if near is not None:
-            slope = torch.where(near, _derivative(op, i, (x + x0) / 2), slope)
+            slope = torch.where(near, derivative(op, i, (x + x0) / 2), slope)
         shape = x.shape
 
         def pull(gy: Tensor) -> list[Tensor | None]:
@@ -92,7 +92,8 @@ def _single(op: Op) -> int:
     return found[0]
 
 
-def _derivative(op: Op, i: int, at: Tensor) -> Tensor:
+def derivative(op: Op, i: int, at: Tensor) -> Tensor:
+    """The derivative of an operation, entry by entry, at other values of its i-th operand."""
     if op.name == "relu":
         return (at > 0).to(at.dtype)  # most often asked for, and quicker than a graph
     xs = [at if k == i else x.to(at.dtype) for k, x in enumerate(op.xs)]

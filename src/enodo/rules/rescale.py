@@ -41,9 +41,7 @@ def _power(input: Any, exponent: Any) -> Treatment:
 
 
 _BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross chain_matmul".split()
-_WEIGHTED = (
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution bilinear".split()
-)
+WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split()
 
 RESCALE = Table(
     {
@@ -58,7 +56,7 @@ RESCALE = Table(
         **dict.fromkeys(elementwise.SMOOTH, secant(1 / 3)),
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
-        **dict.fromkeys(_WEIGHTED, only_first(bilinear)),
+        **dict.fromkeys([*WEIGHTED, "bilinear"], only_first(bilinear)),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),
         **dict.fromkeys(BY_PLACE, Depends(_by_places)),
         **dict.fromkeys(("where", "masked_fill"), switched),

@@ -205,6 +205,23 @@ def test_a_module_that_runs_twice() -> None:
     close(ours.DeepLift(model).attribute(x, x0), torch.tensor([[2.0]]))
 
 
+def test_relevance_of_sums() -> None:
+    """f = v (A h + h) with h = W x has no bias: relevance is x times the gradient, and its sum is f(x)."""
+    first, second, last = (nn.Linear(i, j, bias=False) for i, j in ((2, 2), (2, 2), (2, 1)))
+    for layer, weights in ((first, [[1.0, 2], [3, 4]]), (second, [[1.0, -2], [3, 1]]), (last, [[1.0, 2]])):
+        layer.weight.data = torch.tensor(weights)
+
+    def residual(x: Tensor) -> Tensor:
+        h = first(x)
+        return last(second(h) + h)[:, 0]
+
+    x = torch.tensor([[1.0, 2.0]])
+    found = [lib.LRP(Lambda(residual, first, second, last)).attribute(x) for lib in (theirs, ours)]
+    close(found[1], x * (last.weight @ (second.weight + torch.eye(2)) @ first.weight).detach())
+    assert residual(x).item() == 62
+    assert found[0].sum() > 800
+
+
 def test_relevance_rules_stay_on_modules() -> None:
     """A rule set on a module holds for the second call too."""
     layer = nn.Linear(3, 2)

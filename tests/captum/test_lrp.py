@@ -94,3 +94,17 @@ def test_rules_stay_where_they_were_set() -> None:
     assert torch.equal(first, second)
     assert isinstance(model[4].rule, our_rules.GammaRule)
     assert not torch.allclose(first, ours.LRP(cnn(our_rules, "default")).attribute(images(), target=1))
+
+
+@pytest.mark.parametrize("rule", [None, "GammaRule", "Alpha1_Beta0_Rule"])
+def test_batch_norms_stand_for_themselves(rule: str | None) -> None:
+    """Captum gives them the epsilon rule; the method itself merges them into the layer before."""
+    found = []
+    for lib, kind in ((ours, our_rules), (theirs, their_rules)):
+        torch.manual_seed(0)
+        model = Flat(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.ReLU(), nn.Linear(147, 3)).eval()
+        model[1].running_mean.copy_(torch.tensor([0.5, -0.3, 0.1]))
+        if rule is not None:
+            model[0].rule = getattr(kind, rule)()
+        found.append(lib.LRP(model).attribute(images(), target=1))
+    same(*found)

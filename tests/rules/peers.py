@@ -55,11 +55,8 @@ class _Functions(dict[str, Any]):
         return self.get(name, default)
 
 
-def lxt_llama(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Have lxt patch the Llama of transformers ("attnLRP" or "cp_LRP") until the test ends.
-
-    The packages around lxt's module for Llama import models that transformers no longer has; they are passed by.
-    """
+def _lxt(monkeypatch: pytest.MonkeyPatch, part: str) -> Any:
+    """A module of lxt. The packages around it import models that transformers no longer has; they are passed by."""
     spec = importlib.util.find_spec("lxt")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("needs lxt")
@@ -68,12 +65,41 @@ def lxt_llama(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         package = types.ModuleType(name)
         package.__path__ = ["/".join([folder, *name.split(".")[1:]])]
         monkeypatch.setitem(sys.modules, name, package)
-    patches: dict[Any, Callable[[Any], bool]] = getattr(importlib.import_module("lxt.efficient.models.llama"), kind)
+    return importlib.import_module(f"lxt.efficient.{part}")
+
+
+def _patched(monkeypatch: pytest.MonkeyPatch, patches: dict[Any, Callable[[Any], bool]]) -> None:
+    """Have patches act until the test ends."""
     for target, patch in patches.items():
-        for name in ("forward", "eager_attention_forward", "ALL_ATTENTION_FUNCTIONS"):
-            if hasattr(target, name):
-                kept = getattr(target, name)
+        for name in ("forward", "original_forward", "eager_attention_forward", "ALL_ATTENTION_FUNCTIONS"):
+            kept = getattr(target, name, None)
+            if name in vars(target):
                 monkeypatch.setattr(target, name, dict(kept) if isinstance(kept, dict) else kept)
+            elif name == "original_forward":
+                monkeypatch.setattr(target, name, None, raising=False)
         patch(target)
         if type(getattr(target, "ALL_ATTENTION_FUNCTIONS", None)) is dict:
             target.ALL_ATTENTION_FUNCTIONS = _Functions(target.ALL_ATTENTION_FUNCTIONS)
+
+
+def lxt_llama(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Have lxt patch the Llama of transformers ("attnLRP" or "cp_LRP") until the test ends."""
+    _patched(monkeypatch, getattr(_lxt(monkeypatch, "models.llama"), kind))
+
+
+def lxt_bert(monkeypatch: pytest.MonkeyPatch, attention: Any, activations: tuple[type[nn.Module], ...]) -> None:
+    """As `lxt_llama`, with lxt's patches for the parts of a BERT; its own list for BERT wants an older transformers."""
+    patches = _lxt(monkeypatch, "patches")
+
+    def forward(fn: Any, **options: bool) -> Callable[[Any], bool]:
+        return lambda target: bool(patches.patch_method(fn, target, **options))
+
+    elementwise = forward(patches.non_linear_forward, keep_original=True)
+    _patched(
+        monkeypatch,
+        {
+            nn.LayerNorm: forward(patches.layer_norm_forward),
+            attention: patches.patch_attention,
+            **dict.fromkeys(activations, elementwise),
+        },
+    )

@@ -1,4 +1,4 @@
-"""Relevance propagation equals zennit's on convolutional nets and lxt's on a Llama."""
+"""Relevance propagation equals zennit's on convolutional nets and lxt's on a Llama and a BERT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import enodo
 from enodo.rules import lrp as rules
 from enodo.testing.models import normal
 from tests.rules.nets import settled
-from tests.rules.peers import lxt_llama, relevance_by_zennit, zennit
+from tests.rules.peers import lxt_bert, lxt_llama, relevance_by_zennit, zennit
 
 SMALL = {"stabilizer": 1e-9, "epsilon": 1e-9}
 LOW, HIGH = (torch.full((1, 2, 8, 8), v, dtype=torch.float64) for v in (-4.0, 4.0))
@@ -108,3 +108,21 @@ def test_llama_by_lxt(kind: str, composite: str, monkeypatch: pytest.MonkeyPatch
     at = vectors.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(target(model(inputs_embeds=at)), at)
     torch.testing.assert_close(found, gradient * vectors, rtol=1e-3, atol=1e-4 * found.abs().max().item())
+
+
+def test_bert_by_lxt(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf = pytest.importorskip("transformers")
+    from transformers.activations import GELUActivation
+    from transformers.models.bert import modeling_bert
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = tf.BertForSequenceClassification(tf.BertConfig(**sizes, vocab_size=60)).double().eval()
+    vectors = model.get_input_embeddings()(torch.tensor([[5, 9, 33, 41, 7]])).detach()
+    target = lambda out: out.logits[:, 1]  # noqa: E731
+    found = enodo.explain(model, {"inputs_embeds": vectors}, "lrp", target=target)["inputs_embeds"]
+    lxt_bert(monkeypatch, modeling_bert, (GELUActivation, nn.Tanh))
+    at = vectors.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(target(model(inputs_embeds=at)), at)
+    torch.testing.assert_close(found, gradient * vectors, rtol=1e-5, atol=1e-6 * found.abs().max().item())

@@ -55,15 +55,15 @@ class Composite:
     last: Weighted | None = None
     product: Rule = lrp.shared
     softmax: Rule = own  # AttnLRP, proposition 3.1
+    merge: bool = True  # batch norms into the layers beside them
 
     def following(
         self, ends: Mapping[Any, Weighted], by_name: Mapping[str, Weighted], by_module: Mapping[nn.Module, Weighted]
     ) -> Propagation:
         """What follows one pass, with a user's rules."""
         rules = {name: self.convolution if name in CONVOLUTIONS else self.dense for name in WEIGHTED}
-        return Propagation(
-            rules, self.product, ends.get(FIRST, self.first), ends.get(LAST, self.last), by_name, by_module
-        )
+        first, last = ends.get(FIRST, self.first), ends.get(LAST, self.last)
+        return Propagation(rules, self.product, first, last, by_name, by_module, self.merge)
 
     def table(self, follow: Propagation | None = None, differentiable: bool = False) -> Table:
         """The table of one pass; `differentiable`: derivatives of what rules compute are wanted."""
@@ -138,6 +138,7 @@ def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = Non
         return lrp.box(box[0], box[1], eps)
 
     dense, sharp = lrp.epsilon(eps, bias), lrp.gamma(amount, eps, bias)
+    bare = lrp.z_plus(eps, bias=False)
     plus, split = lrp.z_plus(eps, bias), lrp.alpha_beta(2.0, 1.0, eps, bias)
     makers: Mapping[str, Callable[[], Composite]] = {
         "zero": Composite,
@@ -151,7 +152,7 @@ def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = Non
         "epsilon_alpha2_beta1_flat": lambda: Composite(dense, split, lrp.flat(eps)),
         "alpha1_beta0": lambda: Composite(plus, plus),
         "deep_taylor": lambda: Composite(plus, plus, lrp.w_square(eps) if box is None else boxed()),
-        "excitation_backprop": lambda: Composite(*[lrp.z_plus(eps, bias=False)] * 2),
+        "excitation_backprop": lambda: Composite(bare, bare),
         "cp": lambda: Composite(dense, dense, product=lrp.gated, softmax=lrp.constant),
     }
     if name not in makers:

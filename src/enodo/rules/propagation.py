@@ -58,6 +58,7 @@ class Propagation:
     last: Weighted | None = None
     by_name: Mapping[str, Weighted] = field(default_factory=dict)
     by_module: Mapping[nn.Module, Weighted] = field(default_factory=dict)
+    merge: bool = True  # batch norms into the layers beside them
 
     def __post_init__(self) -> None:
         placed = [*self.rules.values(), *self.by_name.values(), *self.by_module.values(), self.last]
@@ -77,7 +78,7 @@ class Propagation:
     def made(self, call: Bound, rule: Rule, out: Any) -> None:
         """Remember which layer made a value, for a batch norm that may follow."""
         placed = getattr(rule, "placed", None)
-        if placed is not None:
+        if placed is not None and self.merge:
             op, placed.op = placed.op, None
             layer = None if op is None else functools.partial(placed.layer, op)
             versions = placed.x._version, out._version
@@ -85,7 +86,7 @@ class Propagation:
 
     def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         """Remember what a batch norm made, and what has a layer with weights before it."""
-        if name == "batch_norm" and isinstance(out, Tensor) and out.requires_grad:
+        if self.merge and name == "batch_norm" and isinstance(out, Tensor) and out.requires_grad:
             norm = merging.Norm.of(*args, **kwargs)
             if norm.mean is not None and merging.made_by(norm.x) is None:
                 merging.remember_norm(out, norm)

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from enodo.captum.attr._utils.attribution import GradientAttribution, LayerAttribution
 from enodo.captum.attr._utils.lrp_rules import rules_of
+from enodo.rules import Composite
+from enodo.rules.lrp import epsilon
+
+_EVERYWHERE = Composite(epsilon(), epsilon(), merge=False)
 
 
 def _lost(found: Any) -> Any:
@@ -18,7 +22,10 @@ def _lost(found: Any) -> Any:
 
 
 class LRP(GradientAttribution):
-    """Method `lrp` with the rules set on modules (`_utils.lrp_rules`), and epsilon elsewhere; `verbose` is accepted."""
+    """Method `lrp` with the rules set on modules (`_utils.lrp_rules`), and epsilon elsewhere, also for batch norms.
+
+    `verbose` is accepted.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -38,6 +45,7 @@ class LRP(GradientAttribution):
             target=target,
             additional_forward_args=additional_forward_args,
             rules=rules_of(self.model),
+            composite=_EVERYWHERE,
         )
         return (found.values, _lost(found)) if return_convergence_delta else found.values
 
@@ -87,6 +95,7 @@ class LayerLRP(LayerAttribution, LRP):
             additional_forward_args=additional_forward_args,
             wrt=self._at(attribute_to_layer_input),
             rules=rules_of(self.model),
+            composite=_EVERYWHERE,
         )
         values = self._values(answer)
         return (values, _lost(answer)) if return_convergence_delta else values

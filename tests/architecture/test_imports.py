@@ -109,7 +109,7 @@ def test_a_downward_import_is_let_through(name: str, text: str) -> None:
 
 
 def test_import_enodo_is_light() -> None:
-    """It adds none of the heavy packages, and at most a tenth of the modules that its own dependencies load."""
+    """It adds none of the heavy packages, and at most a sixth as many modules as its own dependencies load."""
     program = (
         "import json, sys\n"
         "import torch, numpy, safetensors.torch\n"
@@ -124,4 +124,4 @@ def test_import_enodo_is_light() -> None:
     before, added = json.loads(run.stdout)
     assert "enodo" in added
     assert not {name.split(".")[0] for name in added} & set(HEAVY)
-    assert len(added) <= before / 10, added
+    assert len(added) <= before / 6, added

@@ -16,9 +16,10 @@ Passes are packed across coalitions and rows under the memory contract, without 
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor
 from .absence import Absence
 from .features import Features
 from .painting import painted
+from .partly import Partly
 from .removal import tokens_of
 from .values import Values
 
@@ -108,6 +110,9 @@ class Game:
         `others(i, j)` gives what stands in for each of the features i to j, (j - i, B, ...), where it is not the same
         for all. A row that has fewer features than others is not run for those that it lacks: its full score is given.
         """
+        if self.counts is None and self.q.rows > 1 and Partly.suits(self.q):
+            yield 0, self.n, self._row_by_row(others)
+            return
         if self.counts is None:
             yield from self._streamed(self.n, self._all_but, others=others)
             return
@@ -123,6 +128,7 @@ class Game:
     def take(self, rows: Tensor) -> Game:
         """The game of some of the rows."""
         part = copy.copy(self)
+        part.__dict__.pop("_parts", None)
         part.q = replace(self.q, target=self.q.settled_target).take(rows)
         part.q.memo["scores"] = self.full[..., rows]
         part.layout = self.layout.take(rows)
@@ -132,6 +138,15 @@ class Game:
     def spread(self, phi: Tensor) -> Values:
         """Attributions of features as those of values: (..., B, n) -> leaves (..., B, ...)."""
         return self.layout.spread(phi, self.q.x)
+
+    def _row_by_row(self, others: Others | None) -> Tensor:
+        """The scores of `without_each`, each row by itself, so that its passes can be made in part."""
+        rows = []
+        for r in range(self.q.rows):
+            index = torch.tensor([r])
+            beside = None if others is None else partial(_of_row, others, r)
+            rows.append(torch.cat([s for _, _, s in self.take(index).without_each(beside)]))
+        return torch.cat(rows, -1)
 
     def _all_but(self, i: int, j: int) -> list[Tensor]:
         return [~t for t in self.layout.absent_alone(i, j)]
@@ -154,6 +169,8 @@ class Game:
         self, k: int, masks: Masks, empty: bool = False, others: Others | None = None
     ) -> Iterator[tuple[int, int, Tensor]]:
         """(i, j, scores) of k points given by their masks; a point runs once in each of the R worlds."""
+        if self._parts:
+            self.full  # noqa: B018  passes in part are told from the inputs
         memo, worlds = self.q.memo, 1 if others else len(self.worlds.leaves[0])
         ends = self.layout.ends()
         lead = ends[:1] * ("scores" not in memo) + ends[1:] * (worlds if empty and "game empty" not in memo else 0)
@@ -216,13 +233,37 @@ class Game:
             stand_in = self.worlds.map(lambda w: w[index])
         return x.map(lambda t, m, w: torch.where(m, t, w), Values(keep), stand_in)
 
+    @cached_property
+    def _parts(self) -> list[Partly]:
+        """What makes the passes of each row in part, where that can be."""
+        if not Partly.suits(self.q):
+            return []
+        settled = replace(self.q, target=self.q.settled_target)
+        return [Partly(settled.take(torch.tensor([r]))) for r in range(self.q.rows)]
+
+    def _in_part(self, x: Values, k: int) -> Tensor | None:
+        """The scores of `_run` by passes in part, row by row; None where these cannot be made."""
+        if k == 1:
+            return None
+        rows = [
+            part.scored(x.map(operator.itemgetter((slice(None), slice(r, r + 1)))), k)
+            for r, part in enumerate(self._parts)
+        ]
+        found = [t for t in rows if t is not None]
+        return torch.cat(found, -1) if found and len(found) == len(rows) else None
+
     def _run(self, x: Values, k: int) -> Tensor:
         """Scores (k, B) or (k, T, B) of k perturbed points, in one pass."""
         q, removal = self.q, self.absence.removal
         if removal is None:
-            return q.scored(x, k)
+            found = self._in_part(x, k)
+            return q.scored(x, k) if found is None else found
         path = tokens_of(q.call, q.wrt.whole)
         return q.scored_in(removal.edit(q.call.tile(k), path, x.leaves[0].flatten(0, 1)), [], k)
+
+
+def _of_row(others: Others, r: int, i: int, j: int) -> Values:
+    return others(i, j).map(lambda t: t[:, r : r + 1])
 
 
 def _joined(masks: tuple[Tensor, ...]) -> Tensor:

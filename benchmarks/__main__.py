@@ -1,4 +1,4 @@
-"""`python -m benchmarks [words]` runs the works whose names contain a word; without words all, writing RESULTS.md."""
+"""`python -m benchmarks [words]` runs the works whose names contain a word (or all), and writes RESULTS.md."""
 
 from .harness import main
 

@@ -23,7 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 HEADER = """# Benchmarks
 
-`make bench` measures this table; this one: {machine}. The sides take turns in one process and each ratio is the
+`make bench` measures these tables, with ARGS="words" the lines of the works so called; these: {machine}.
+The sides take turns in one process and each ratio is the
 median over the rounds, so what else the machine does falls on all alike. What runs on one thread, as small models
 always do (waiting for a second core would be all that is seen of them), is given in processor seconds. "Captum" is
 called as its users call it, with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large
@@ -37,7 +38,9 @@ in float64. Bold is a promise not kept.
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("words", nargs="*", help="run the works whose names contain one of these; all without")
+    parser.add_argument(
+        "words", nargs="*", help="run the works whose names contain one of these, and replace their lines; all without"
+    )
     parser.add_argument("--child", nargs=2, metavar=("WORK", "SIDE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     from .works import WORKS
@@ -54,9 +57,22 @@ def main() -> None:
         accuracy.COLUMNS,
         [(lambda c=case: accuracy.line(c, child(c, "error"))) for key, case in ERRORS.items() if key in chosen],
     )
-    if not given.words:
-        RESULTS.write_text("\n".join([HEADER.format(machine=machine()), *works, accuracy.TITLE, *errors, ""]))
-        print(f"written: {RESULTS.name}")
+    before = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    works = merged(works, before, [work.about for work in WORKS.values()])
+    errors = merged(errors, before, list(ERRORS.values()))
+    RESULTS.write_text("\n".join([HEADER.format(machine=machine()), *works, accuracy.TITLE, *errors, ""]))
+    print(f"written: {RESULTS.name}")
+
+
+def merged(table: list[str], before: list[str], names: list[str]) -> list[str]:
+    """A table with its lines in the order of `names`; those that were not measured now stay as they were before."""
+    head, lines = table[:2], {first(text): text for text in [*before, *table[2:]] if text.startswith("| ")}
+    return [*head, *(lines[name] for name in names if name in lines)]
+
+
+def first(text: str) -> str:
+    """What a line of a table is about."""
+    return text.split(" | ", 1)[0].removeprefix("| ")
 
 
 def answer(works: dict[str, Work], name: str, side: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.harness import agreement, promise
+from benchmarks.harness import agreement, merged, promise
 from benchmarks.meter import STATUS, allocated, distance, interleave, ratio
 from benchmarks.work import Work
 from benchmarks.works import small
@@ -80,3 +80,9 @@ def test_sides_do_the_same_work(work):
         assert distance(answers["enodo"], exact) < distance(answers["captum"], exact)
     if "floor" in answers:
         assert distance(answers["floor"], answers["enodo"]) < 1e-5
+
+
+def test_lines_that_were_not_measured_now_stay_as_they_were():
+    before = ["# Title", "| work | ours |", "|---|---|", "| b, c | 1 s |", "| gone | 2 s |", "| a | 3 s |"]
+    table = merged(["| work | ours |", "|---|---|", "| a | 4 s |"], before, ["a", "b, c", "new"])
+    assert table == ["| work | ours |", "|---|---|", "| a | 4 s |", "| b, c | 1 s |"]

@@ -97,6 +97,7 @@ class Replay(TorchFunctionMode):
     def __init__(self, record: Record, k: int) -> None:
         super().__init__()
         self.record, self.k, self.step = record, k, 0
+        self.largest = 1  # bytes of the largest tensor computed
         self.known: WeakIdKeyDictionary = (
             WeakIdKeyDictionary()
         )  # handed out -> Patch, or the row (1, ...) they all equal
@@ -104,6 +105,8 @@ class Replay(TorchFunctionMode):
 
     def hand_out(self, state: Patch | Tensor) -> Tensor:
         """What the model is given for something that is known in part."""
+        if isinstance(state, Patch):
+            self.largest = max(self.largest, state.new.nbytes)
         base = state.base if isinstance(state, Patch) else state
         shown = torch.empty((self.k, *base.shape[1:]), dtype=base.dtype, device="meta")
         self.known[shown] = state
@@ -239,6 +242,7 @@ class Replay(TorchFunctionMode):
             self.step += 1
             for t in found if free else ():
                 self.free[t] = True
+                self.largest = max(self.largest, t.nbytes)
         return out
 
     def _kept(self) -> tuple[str, Any]:

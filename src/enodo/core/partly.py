@@ -26,6 +26,7 @@ class Partly:
         self.q = q
         self.record: Record | None = None
         self.failed = False
+        self.measured = False  # whether it is known how much such a pass holds
 
     @staticmethod
     def suits(q: Question) -> bool:
@@ -75,6 +76,9 @@ class Partly:
         visit = self._visit(put)
         with replay:
             scores = q.scored_in(call, [visit], k)
+        if not (q.budget.fixed or self.measured):
+            self.measured = True
+            q.budget.widened(replay.largest, k, q.x.leaves[0].device)
         found: Tensor = replay.whole(scores)
         return found
 

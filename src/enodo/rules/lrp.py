@@ -188,7 +188,8 @@ def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
         up, x = layer.w.clamp(min=0), layer.x.clone()
         bounds = [torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (low, high)]
         least, most = (t.expand_as(x) for t in bounds)
-        if bool((x < least).any() or (x > most).any()):
+        room = 1e-5 * (most - least)  # bounds are computed as well
+        if bool((x < least - room).any() or (x > most + room).any()):
             given = f"values from {x.min():.4g} to {x.max():.4g}, and a box that does not hold them"
             refuse("box", given, "the lowest and the highest value that the first layer can be given")
         below, pull_up = layer.through(least, up)

@@ -18,6 +18,7 @@ from enodo.captum.attr._core.deep_lift import (
     NeuronDeepLiftShap,
 )
 from enodo.captum.attr._core.inputs import GradientShap, InputXGradient, IntegratedGradients, Saliency
+from enodo.captum.attr._core.kernel_shap import KernelShap
 from enodo.captum.attr._core.layers import (
     InternalInfluence,
     LayerActivation,
@@ -26,6 +27,7 @@ from enodo.captum.attr._core.layers import (
     LayerGradientXActivation,
     LayerIntegratedGradients,
 )
+from enodo.captum.attr._core.lime import Lime, LimeBase
 from enodo.captum.attr._core.lrp import LRP, LayerLRP
 from enodo.captum.attr._core.neurons import (
     NeuronConductance,
@@ -42,6 +44,7 @@ from enodo.captum.attr._core.rules import (
     NeuronDeconvolution,
     NeuronGuidedBackprop,
 )
+from enodo.captum.attr._core.shapley_value import ShapleyValues, ShapleyValueSampling
 from enodo.captum.attr._models.base import (
     InterpretableEmbeddingBase,
     TokenReferenceBase,
@@ -84,6 +87,7 @@ __all__ = [
     "InternalAttribution",
     "InternalInfluence",
     "InterpretableEmbeddingBase",
+    "KernelShap",
     "LayerActivation",
     "LayerAttribution",
     "LayerConductance",
@@ -96,6 +100,8 @@ __all__ = [
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "LayerLRP",
+    "Lime",
+    "LimeBase",
     "Max",
     "Mean",
     "Min",
@@ -114,6 +120,8 @@ __all__ = [
     "PerturbationAttribution",
     "ProductBaselines",
     "Saliency",
+    "ShapleyValueSampling",
+    "ShapleyValues",
     "Stat",
     "StatValue",
     "StdDev",

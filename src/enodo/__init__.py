@@ -20,6 +20,7 @@ from .core.registry import Card, method, methods
 from .core.result import Attribution
 from .core.targets import Each
 from .core.values import Values
+from .methods.dataset import explain_dataset
 from .rules import Coverage, audit
 from .version import __version__
 
@@ -52,6 +53,7 @@ __all__ = [
     "ask",
     "audit",
     "explain",
+    "explain_dataset",
     "load",
     "method",
     "methods",

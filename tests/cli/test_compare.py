@@ -12,6 +12,7 @@ import enodo
 from enodo.cli.commands import BAD_INPUT, run
 from enodo.io import load_subject
 from enodo.io.parts import cut, windows
+from enodo.metrics import agreement as agreement_of
 from enodo.metrics import curves
 
 from .test_explain import FILE
@@ -58,6 +59,18 @@ def test_the_numbers_are_those_of_the_library(capsys) -> None:
         (one,) = evidence["removals"][0][kind]
         assert one["scores"] == pytest.approx(curve.scores[0].tolist(), abs=1e-6)
         assert one["random_areas"] == pytest.approx(curve.control_area[:, 0].tolist(), abs=1e-6)
+
+
+def test_sizes_are_compared_where_a_method_has_no_sign(capsys) -> None:
+    methods = ["--method", "integrated_gradients", "--method", "vargrad", "--samples", "3"]
+    page = told(capsys, "compare", *TABLE, *methods, *QUICK)
+    agreement = page["evidence"][0]["agreement"]
+    assert agreement["of_sizes"] is True
+    sizes = [torch.tensor(e["values"]["value"]).abs() for e in page["explanations"]]
+    found = agreement_of(*sizes).correlation.item()
+    assert agreement["rank_correlation"][0][1] == pytest.approx(found)
+    plain = told(capsys, "compare", *TABLE, *QUICK)["evidence"][0]["agreement"]
+    assert plain["of_sizes"] is False
 
 
 def test_a_category_taken_away_counts_once(capsys) -> None:
@@ -142,7 +155,7 @@ def test_parts_of_a_sentence(text, count, words) -> None:
 def test_windows_are_asked_for_in_pixels(capsys) -> None:
     given = ["explain", "chelsea", "--method", "occlusion", "--features"]
     (one,) = told(capsys, *given, "windows:112")["explanations"]
-    assert (one["options"]["window"], one["options"]["strides"], one["rows"]) == ([112, 112], 56, 10)
+    assert (one["options"]["window"], one["options"]["strides"]) == ([112, 112], 56)
     assert windows(None, load_subject("efficientnet-lite0").read("chelsea", None)) == (32, 16)
 
 

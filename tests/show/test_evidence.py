@@ -16,7 +16,7 @@ from enodo.metrics import Curve, Curves
 from enodo.show import curves as drawn
 from enodo.show.evidence import Agreed, Evidence, Way, fragment
 from enodo.show.html import Answer, Entry
-from enodo.show.page import Page, report
+from enodo.show.page import Page, report, shared
 from enodo.show.sample import Sample
 
 from .browser import opened, title_of
@@ -112,6 +112,18 @@ def test_one_scale_makes_bars_comparable() -> None:
 
     assert widths(page(one_scale=True)) == ["25.0", "100.0"]  # of 1 and 4, the largest
     assert widths(page()) == ["100.0", "100.0"]
+
+
+def test_one_scale_holds_for_texts_that_leave_out_added_tokens() -> None:
+    def text(values: list[float]) -> Entry:
+        a = Attribution(torch.tensor([values]), method="integrated_gradients", scores=torch.tensor([1.0]))
+        return Entry(a, "Method")
+
+    sample = Sample("text", "it", tokens=["a", "b"])
+    short = Attribution(torch.tensor([[1.0, -2.0, 0.5]]), method="integrated_gradients", scores=torch.tensor([1.0]))
+    other = Entry(short, "Longer")
+    told = shared(Page(sample, "It", [], [text([8.0, -1.0]), other]), [text([8.0, -1.0]), other])
+    assert told == {("points of score", True, False): {(2,): 8.0, (3,): 8.0}}
 
 
 FRAMES = """<!doctype html><title>waiting</title>{frames}<script>

@@ -94,6 +94,7 @@ def _evidence(name: str, evidence: Evidence) -> dict[str, Any]:
             "overlap": agreed.overlap.tolist(),
             "strongest": agreed.k,
             "overlap_by_chance": agreed.chance,
+            "of_sizes": agreed.sizes,
         },
     }
 

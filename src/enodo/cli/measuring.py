@@ -17,6 +17,8 @@ from enodo.io.subject import ABSENCES
 from enodo.metrics import agreements, by_feature, curves
 from enodo.show.evidence import Agreed, Evidence, Way
 from enodo.show.html import Entry
+from enodo.show.view import row_of
+from enodo.show.words import is_signed
 
 
 def measured(
@@ -59,7 +61,9 @@ def measured(
                 ways.append(Way(words, made))
             totals = by_feature(subject.model, example.inputs, *given, **terms)
             unit = "probability" if shown else subject.unit or "score"
-            found[name] = Evidence([e.title for e in entries], ways, agreed(totals), taken.words, unit)
+            found[name] = Evidence(
+                [e.title for e in entries], ways, agreed(totals, all(map(_has_sign, entries))), taken.words, unit
+            )
     if removal and not found:
         refuse("--removal", ", ".join(removal), "a method whose parts are those of the input")
     return replace(run, evidence=found, one_scale=not own_scale, compared=True)
@@ -82,11 +86,15 @@ def _ways(run: Run, request: Request) -> list[str | None]:
     return [request.baseline, second]
 
 
-def agreed(totals: Sequence[torch.Tensor]) -> Agreed | None:
-    """How far the methods agree about the parts."""
+def _has_sign(entry: Entry) -> bool:
+    return is_signed(entry.attribution, row_of(entry.attribution, 0))
+
+
+def agreed(totals: Sequence[torch.Tensor], signed: bool = True) -> Agreed | None:
+    """How far the methods agree about the parts; of sizes only, where a method has no sign."""
     if len(totals) < 2:
         return None
     n = totals[0].shape[-1]
     k = min(n, max(3, min(10, n // 10)))
-    correlation, overlap = agreements(totals, k=k)
-    return Agreed(correlation[..., 0].numpy(), overlap[..., 0].numpy(), k, k / n)
+    correlation, overlap = agreements(totals, k=k, absolute=not signed)
+    return Agreed(correlation[..., 0].numpy(), overlap[..., 0].numpy(), k, k / n, not signed)

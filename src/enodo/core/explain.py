@@ -24,6 +24,7 @@ from .question import Question
 from .registry import Card, card_of, check_options, with_options
 from .result import Attribution
 from .running import Call, State, eager
+from .transforms import level
 from .values import Values, is_continuous
 from .watch import Constants
 from .where import where
@@ -113,6 +114,9 @@ def ask(
     """The Question that `explain` puts to a method; see there for the arguments and `Card` for `needs`."""
     if not callable(model):
         refuse("model", model, "a model or another callable", kind=BadType)
+    if level():
+        given, expected = "a call within torch.func (vmap, grad, jvp ...)", "a call of its own"
+        refuse("explain", given, expected, "Rows are explained together; derivatives come with create_graph=True.")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         refuse("seed", seed, "a whole number from 0", kind=BadType)
     model = eager(model)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import BadArgument
 from .operations import Bound, caller
+from .transforms import bare, is_batched
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Ledger:
 
     def before_write(self, t: Tensor) -> None:
         """Take copies of what code of the model is about to overwrite."""
-        for holder, slot in self._where.pop(t.untyped_storage().data_ptr(), ()):
+        for holder, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
             holder[slot] = holder[slot].clone()
 
     def rewind(self) -> None:
@@ -140,18 +141,6 @@ class Layout:
             [self.of(t, y) for t in entry.results],
             tuple(map(self.of, entry.aux, aux)),
         )
-
-
-def is_batched(t: Tensor) -> bool:
-    """Whether a tensor is what `torch.vmap` shows: one entry of many."""
-    return torch._C._functorch.is_batchedtensor(t)
-
-
-def bare(t: Tensor) -> Tensor:
-    """All the numbers of a tensor, also within `torch.vmap`."""
-    while is_batched(t):
-        t = torch._C._functorch.get_unwrapped(t)
-    return t
 
 
 def same(a: Tensor, b: Tensor) -> bool:

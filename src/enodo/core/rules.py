@@ -52,6 +52,7 @@ from .operations import (
 from .pairs import Pairs
 from .points import bend
 from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
+from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
@@ -112,6 +113,8 @@ class Rules(TorchFunctionMode):
     def begin(self) -> None:
         """Be told that a pass begins, or goes on."""
         self._nodes = _sequence()
+        if not self._inside:
+            self._level = level()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.met(func, args, kwargs or {})
@@ -128,6 +131,12 @@ class Rules(TorchFunctionMode):
             self.table.trail.before_write()
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
             return func(*args, **kwargs)
+        if self._begun and level() != self._level and has_path((args, kwargs)):
+            if not isinstance(self.table.entries.get(met.name, self.table.others), Plain):
+                self._refuse(met.name, "within torch.func (vmap, grad, jvp ...), where rules have no say")
+            out = func(*args, **kwargs)
+            self._nodes = _sequence()
+            return out
         if self._begun and (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
             self._look_back()
             self._check((args, kwargs))
@@ -256,7 +265,7 @@ class Rules(TorchFunctionMode):
                 continue
             made = getattr(type(node), "_forward_cls", None)
             if not getattr(made, "linear", False):
-                name = made.__name__ if made is not None else "TorchScript or other"
+                name = made.__name__ if made is not None else "TorchScript, torch.vmap or other"
                 self._refuse(name, "code into which rules cannot see")
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .errors import refuse
 from .rules import Rules
+from .transforms import bare
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
@@ -188,11 +189,8 @@ class Load:
 
     def add(self, t: Tensor) -> None:
         """Count a tensor that a call returned."""
-        try:
-            storage = t.untyped_storage()
-        except NotImplementedError:  # within torch.vmap: a wrapper of the tensor that has one
-            self.add(torch._C._functorch.get_unwrapped(t))
-            return
+        t = bare(t)
+        storage = t.untyped_storage()
         self.largest = max(self.largest, storage.nbytes())
         if t.requires_grad:
             self.kept[storage.data_ptr()] = storage.nbytes()

@@ -163,7 +163,9 @@ def _same_score(a: Attribution, scores: Tensor) -> list[Finding]:
             f"The scores have shape {tuple(scores.shape)} now and had {tuple(a.scores.shape)} when this was explained"
         )
     elif _close(a.scores, scores):
-        return [Finding("score", None, f"The model still gives the score that was explained: {_mean(scores)}.", told)]
+        several = " on average" if scores.numel() > 1 else ""
+        text = f"The model still gives the score that was explained: {_mean(scores)}{several}."
+        return [Finding("score", None, text, told)]
     else:
         text = f"The model gives {_mean(scores)} now and gave {_mean(a.scores)} when this was explained"
     return [Finding("score", False, f"{text}: the model, the inputs or the target are other ones.", told)]

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from enodo.core.ledger import Entry, bare, is_batched, same
+from enodo.core.ledger import Entry, same
 from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
+from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
 
 

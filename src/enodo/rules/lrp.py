@@ -68,7 +68,7 @@ def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
 def gamma(gamma: float = 0.25, epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """LRP-gamma: contributions of the sign of z count 1 + gamma times (generalised to negative x and z).
 
-    Montavon et al. 2019, section 10.2.2; Andeol et al. 2021, arXiv:2109.07869, for values of both signs. With P the
+    Montavon et al. 2019, section 10.2.2; Andéol et al. 2021, for values of both signs. With P the
     contributions that are positive, z > 0 is shared as z + gamma P, and z < 0 as z + gamma (z - P).
     """
 
@@ -165,7 +165,7 @@ def _outright(weigh: Callable[[Tensor], Tensor], epsilon: float) -> Weighted:
 
 
 def flat(epsilon: float = 1e-9) -> Weighted:
-    """LRP-flat: the same share for all values that a sum reads, whatever they are (Bach et al. 2016, equation 8).
+    """LRP-flat: the same share for all values that a sum reads, whatever they are (Lapuschkin et al. 2019).
 
     For first layers, where it shows which places matter, not which of their values.
     """
@@ -173,12 +173,12 @@ def flat(epsilon: float = 1e-9) -> Weighted:
 
 
 def w_square(epsilon: float = 1e-9) -> Weighted:
-    """LRP-w-square: shares w_i^2 (Montavon et al. 2017, equation 9), for first layers that read any real number."""
+    """LRP-w-square: shares w_i^2, for first layers that read any real number (Montavon et al. 2017, deep Taylor)."""
     return _outright(torch.square, epsilon)
 
 
 def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
-    """LRP-zB: shares x_i w_i - low_i w_i^+ - high_i w_i^- (Montavon et al. 2017, equation 12).
+    """LRP-zB: shares x_i w_i - low_i w_i^+ - high_i w_i^- (Montavon et al. 2017).
 
     For first layers whose values lie between `low` and `high`: numbers, or tensors that broadcast against x, as
     (C, 1, 1) for images.
@@ -188,7 +188,8 @@ def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:
         up, x = layer.w.clamp(min=0), layer.x.clone()
         bounds = [torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in (low, high)]
         least, most = (t.expand_as(x) for t in bounds)
-        if bool((x < least).any() or (x > most).any()):
+        room = 1e-5 * (most - least)  # bounds are computed as well
+        if bool((x < least - room).any() or (x > most + room).any()):
             given = f"values from {x.min():.4g} to {x.max():.4g}, and a box that does not hold them"
             refuse("box", given, "the lowest and the highest value that the first layer can be given")
         below, pull_up = layer.through(least, up)

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from enodo.core.errors import nearest, refuse
+from enodo.core.errors import BadType, nearest, refuse
 from enodo.core.operations import is_live, spelling
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Rule, Table, Treatment, own
+from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Table, Treatment, own
 
 from . import composites, elementwise, lrp
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
@@ -22,6 +22,7 @@ from .recurrent import RECURRENT
 from .sequences import SEQUENCES
 
 FIRST, LAST = "<first>", "<last>"  # as keys of rules: layers that no other with weights stands before, or after
+_TREATMENTS = (Plain, Decompose, Refuse, Depends)
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _CHOICES = (
     "where masked_fill max min amax amin aminmax maximum minimum fmax fmin sort msort topk kthvalue median nanmedian"
@@ -130,9 +131,12 @@ def _taken_by(other: int) -> Rule:
 
 def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = None, bias: bool = True) -> Composite:
     """A composite by name; see `docs/rules.md` for what each is for."""
+    for option, value in (("epsilon", eps), ("gamma", amount)):
+        if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            refuse(option, repr(value), "a number, 0 or more", kind=BadType)
 
     def boxed() -> Weighted:
-        if box is None or len(box) != 2:
+        if not isinstance(box, (tuple, list)) or len(box) != 2:
             given = f"{box!r} with the composite {name!r}"
             refuse("box", given, "box=(low, high), the lowest and highest values that the first layer can be given")
         return lrp.box(box[0], box[1], eps)
@@ -155,7 +159,7 @@ def composite(name: str, eps: float = 1e-9, amount: float = 0.25, box: Any = Non
         "excitation_backprop": lambda: Composite(bare, bare),
         "cp": lambda: Composite(dense, dense, product=lrp.gated, softmax=lrp.constant),
     }
-    if name not in makers:
+    if not isinstance(name, str) or name not in makers:
         refuse("composite", repr(name), "the name of a composite", nearest(str(name), makers))
     return makers[name]()
 
@@ -175,6 +179,8 @@ def composed(
     Keys of the rules are FIRST, LAST, operations, modules, types of modules, and names of modules: also patterns of
     them, as "layer4.*", and names of containers, for all that is in them. The name of an operation is taken as such.
     """
+    if not isinstance(rules, Mapping):
+        refuse("rules", repr(rules), "a mapping, {where: rule}", kind=BadType)
     made = given if isinstance(given, Composite) else composite(given, eps, amount, box, bias)
     known = made.table().entries
     ends: dict[Any, Weighted] = {key: rule for key, rule in rules.items() if key in (FIRST, LAST)}
@@ -182,6 +188,8 @@ def composed(
     by_module: dict[nn.Module, Weighted] = {}
     others: dict[Any, Any] = {}
     for key, rule in rules.items():
+        if not (callable(rule) or isinstance(rule, _TREATMENTS)):
+            refuse("rules", f"{rule!r} for {key!r}", "a rule, such as enodo.rules.lrp.gamma()", kind=BadType)
         if key in ends:
             continue
         modules = None if key in known else _modules(key, model)

@@ -27,6 +27,7 @@ class Agreed:
     overlap: Array
     k: int
     chance: float  # the overlap of methods that know nothing of each other
+    sizes: bool = False  # whether sizes were compared, since a method has no sign
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _agreement(evidence: Evidence) -> Markup | None:
         f"reverse. Right, how many of the {found.k} strongest parts of one are among those of the other; methods that "
         f"know nothing of each other share {found.chance:.0%}."
     )
+    if found.sizes:
+        told += " Sizes are compared here, since a method among them does not say for or against."
     table = el("table", el("thead", el("tr", *head)), el("tbody", *rows))
     return join(el("h3", "Do the methods agree?"), el("p", told), scrolled("agreement", table))
 

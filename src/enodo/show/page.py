@@ -91,10 +91,9 @@ def shared(page: Page, entries: Sequence[Entry]) -> dict[Counted, Limits]:
         views = [view_of(e.attribution, page.sample) for e in entries if counted(page, e) == unit]
         maps = [v.values for v in views if isinstance(v, Map)]
         coarse = [regions(m, REGIONS) for m in maps if min(m.shape) > 2 * REGIONS]
-        found[unit] = {
-            **limits_of([v.values for v in views if not isinstance(v, Map)]),
-            **limits_of([*maps, *coarse], CLIP),
-        }
+        listed = limits_of([v.values for v in views if not isinstance(v, Map)])
+        most = max(listed.values(), default=0.0)  # texts may leave out what the tokenizer added, and be the same text
+        found[unit] = {**dict.fromkeys(listed, most), **limits_of([*maps, *coarse], CLIP)}
     return found
 
 

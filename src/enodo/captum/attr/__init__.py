@@ -1,5 +1,14 @@
 """Captum's attribution classes and what belongs to them, under their own names."""
 
+from enodo.captum.attr._core.ablation import (
+    FeatureAblation,
+    FeaturePermutation,
+    LayerFeatureAblation,
+    LayerFeaturePermutation,
+    NeuronFeatureAblation,
+    Occlusion,
+)
+from enodo.captum.attr._core.dataloader_attr import DataLoaderAttribution
 from enodo.captum.attr._core.deep_lift import (
     DeepLift,
     DeepLiftShap,
@@ -9,6 +18,7 @@ from enodo.captum.attr._core.deep_lift import (
     NeuronDeepLiftShap,
 )
 from enodo.captum.attr._core.inputs import GradientShap, InputXGradient, IntegratedGradients, Saliency
+from enodo.captum.attr._core.kernel_shap import KernelShap
 from enodo.captum.attr._core.layers import (
     InternalInfluence,
     LayerActivation,
@@ -17,6 +27,7 @@ from enodo.captum.attr._core.layers import (
     LayerGradientXActivation,
     LayerIntegratedGradients,
 )
+from enodo.captum.attr._core.lime import Lime, LimeBase
 from enodo.captum.attr._core.lrp import LRP, LayerLRP
 from enodo.captum.attr._core.neurons import (
     NeuronConductance,
@@ -33,6 +44,7 @@ from enodo.captum.attr._core.rules import (
     NeuronDeconvolution,
     NeuronGuidedBackprop,
 )
+from enodo.captum.attr._core.shapley_value import ShapleyValues, ShapleyValueSampling
 from enodo.captum.attr._models.base import (
     InterpretableEmbeddingBase,
     TokenReferenceBase,
@@ -60,9 +72,12 @@ __all__ = [
     "ClassSummarizer",
     "CommonStats",
     "Count",
+    "DataLoaderAttribution",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "FeatureAblation",
+    "FeaturePermutation",
     "GradientAttribution",
     "GradientShap",
     "GuidedBackprop",
@@ -72,16 +87,21 @@ __all__ = [
     "InternalAttribution",
     "InternalInfluence",
     "InterpretableEmbeddingBase",
+    "KernelShap",
     "LayerActivation",
     "LayerAttribution",
     "LayerConductance",
     "LayerDeepLift",
     "LayerDeepLiftShap",
+    "LayerFeatureAblation",
+    "LayerFeaturePermutation",
     "LayerGradCam",
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "LayerLRP",
+    "Lime",
+    "LimeBase",
     "Max",
     "Mean",
     "Min",
@@ -90,14 +110,18 @@ __all__ = [
     "NeuronDeconvolution",
     "NeuronDeepLift",
     "NeuronDeepLiftShap",
+    "NeuronFeatureAblation",
     "NeuronGradient",
     "NeuronGradientShap",
     "NeuronGuidedBackprop",
     "NeuronIntegratedGradients",
     "NoiseTunnel",
+    "Occlusion",
     "PerturbationAttribution",
     "ProductBaselines",
     "Saliency",
+    "ShapleyValueSampling",
+    "ShapleyValues",
     "Stat",
     "StatValue",
     "StdDev",

@@ -134,7 +134,7 @@ class Grid:
             first = (drawn[..., side**d + dim - 1].flatten() * s).long()
             at = first.view(-1, *[1] * d) + torch.arange(p).view(*[1] * dim, p, *[1] * (d - dim))
             fine = fine.gather(dim, at.expand(*fine.shape[:dim], p, *fine.shape[dim + 1 :]))
-        return fine.view(*drawn.shape[:2], *places).movedim(0, 1)
+        return fine.clamp(0, 1).view(*drawn.shape[:2], *places).movedim(0, 1)
 
     def whole(self, masks: Values) -> Values:
         """The same for all channels: (k, B, C, *places)."""

@@ -41,6 +41,7 @@ HERE = {  # what this door calls the arguments that an error may name
     "noise": "stdevs",
     "baseline": "baselines",
     "batch_size": "internal_batch_size",
+    "features": "feature_mask",
 }
 
 
@@ -95,7 +96,7 @@ class Attribution:
         """Ask `method`; `question` holds the target, the places asked about and the options of the method."""
         if self._smoothing is not None:
             self._smoothing.met = True
-            places = {"target", "wrt", "of"}
+            places = {"target", "wrt", "of", "progress"}
             own = {name: question.pop(name) for name in question.keys() - places}
             question |= {"inner": (method, own), **self._smoothing.options}
             method, seeded = self._smoothing.method, True
@@ -235,6 +236,8 @@ def answer(found: enodo.Attribution, values: Any, with_delta: bool) -> Any:
 
 def _like(inputs: Any, baselines: Any) -> Any:
     """Baselines in the structure of the inputs, where one of the two is a 1-tuple and the other is not."""
+    if isinstance(baselines, enodo.Absence):
+        return baselines
     if isinstance(baselines, tuple) and len(baselines) == 1 and not isinstance(inputs, (tuple, list)):
         return baselines[0]
     if isinstance(inputs, tuple) and len(inputs) == 1 and not isinstance(baselines, tuple) and not callable(baselines):

@@ -1,0 +1,1 @@
+"""Helpers under the paths that Captum has them at."""

@@ -1,0 +1,34 @@
+"""Values within torch.func's transforms (vmap, grad, jvp ...), which stand for others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import tree as trees
+
+_functorch = torch._C._functorch
+
+
+def level() -> int:
+    """How many transforms are now being done."""
+    return _functorch.maybe_current_level() or 0
+
+
+def is_batched(t: Tensor) -> bool:
+    """Whether a tensor is what `torch.vmap` shows: one entry of many."""
+    return _functorch.is_batchedtensor(t)
+
+
+def bare(t: Tensor) -> Tensor:
+    """The tensor that one within transforms stands for: of one that `torch.vmap` shows, with all its entries."""
+    while _functorch.is_functorch_wrapped_tensor(t):
+        t = _functorch.get_unwrapped(t)
+    return t
+
+
+def has_path(values: Any) -> bool:
+    """Whether gradients could reach these values but for the transforms they are in."""
+    return any(bare(t).requires_grad for _, t in trees.leaves(values) if isinstance(t, Tensor))

@@ -68,6 +68,7 @@ pair = {"x": x[:, :3], "y": x[:, :2]}
 uneven = {"x": x[:, :3], "y": x[:1, :2]}
 root = Root().eval()
 image = torch.ones(2, 2, 4, 4).double()
+wide = {"model": torch.sum, "inputs": torch.ones(1, 20), "kwargs": {"dim": 1}, "target": None}
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,23 @@ TABLE: list[Bad] = [
     bad("noise for more inputs than there are", "noise", "1 tensors", method="smoothgrad", noise=[0.1, 0.2]),
     bad("too few steps to settle", "max_steps", "3|at least 15", tol=0.1, max_steps=3),
     bad("an unknown inner method", "inner", "'gradent'|'gradient'", method="smoothgrad", inner="gradent"),
+    bad("too many coalitions", "features", "20 features|at most 16|kernel_shap", method="exact_shapley", **wide),
+    bad("no evaluations", "max_evaluations", "0|at least 2", method="kernel_shap", max_evaluations=0),
+    bad("half an evaluation", "max_evaluations", "2.5|whole", TYPE, method="banzhaf", max_evaluations=2.5),
+    bad("too few for one order", "max_evaluations", "9 for 20|at least 38", method="owen", max_evaluations=9, **wide),
+    bad("too few for indices", "max_evaluations", "9 for 6|at least 16", method="sobol", max_evaluations=9),
+    bad("no orders", "permutations", "0|at least 1", method="shapley_sampling", permutations=0),
+    bad("a tolerance of samples", "tol", "-1|positive", TYPE, method="kernel_shap", tol=-1, max_evaluations=9),
+    bad("a tree without a feature", "groups", "[0, 1]|0 to 5", method="owen", groups=[[0], [1]]),
+    bad("groups of other features", "groups", "6 features", TYPE, method="owen", groups=[0, 1, 1]),
+    bad("an unknown likeness", "similarity", "'near'|cosine", method="lime", similarity="near"),
+    bad("a width of nothing", "width", "0|positive", TYPE, method="lime", width=0),
+    bad("an unknown regressor", "regressor", "'tree'|lasso", method="lime", regressor="tree"),
+    bad("a negative penalty", "penalty", "-1|from 0", method="lime", penalty=-1),
+    bad("coalitions of other features", "coalitions", "(3, 2)|(k, 6)", method="lime", coalitions=torch.ones(3, 2)),
+    bad("a certain share", "share", "1|between", method="rise", share=1),
+    bad("no cells", "cells", "0|at least 1", method="rise", cells=0),
+
     bad("a batch of nothing", "batch_size", "0|positive", batch_size=0),
     bad("a batch of words", "batch_size", "'all'|auto", TYPE, batch_size="all"),
     bad("half a row", "batch_size", "1.5|auto", TYPE, batch_size=1.5),

@@ -15,6 +15,7 @@ from .gradient_shap import gradient_shap
 from .guided_ig import guided_ig
 from .idgi import idgi
 from .integrated_gradients import integrated_gradients
+from .learnt_mask import extremal_perturbation, meaningful_perturbation
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
 from .masking import rise, sobol
@@ -36,6 +37,7 @@ __all__ = [
     "eigen_cam",
     "eigen_grad_cam",
     "exact_shapley",
+    "extremal_perturbation",
     "feature_ablation",
     "feature_permutation",
     "finer_cam",
@@ -58,6 +60,7 @@ __all__ = [
     "layer_cam",
     "lime",
     "lrp",
+    "meaningful_perturbation",
     "neuron_conductance",
     "occlusion",
     "owen",

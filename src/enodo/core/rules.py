@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules._functions import BackwardHookFunction  # of hooks that users set on modules
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
@@ -264,7 +265,7 @@ class Rules(TorchFunctionMode):
             if node is None or not any(node._sequence_nr() in hidden for hidden in self._hidden):
                 continue
             made = getattr(type(node), "_forward_cls", None)
-            if not getattr(made, "linear", False):
+            if not (made is BackwardHookFunction or getattr(made, "linear", False)):
                 name = made.__name__ if made is not None else "TorchScript, torch.vmap or other"
                 self._refuse(name, "code into which rules cannot see")
 

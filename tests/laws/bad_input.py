@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import enodo
-from enodo import EMBEDDING, INPUT, OUTPUT, Each, Point
+from enodo import EMBEDDING, INPUT, OUTPUT, Absence, Each, Point
 from enodo.testing.models import MLP, Named, Text, seeded
 from tests.zoo import Dense, Inner, Regression
 
@@ -107,6 +107,7 @@ def _sums(q: enodo.Question) -> Any:
 
 TYPE, PATH, NUMBER = enodo.BadType, enodo.NoPath, enodo.NotFinite
 gs = "gradient_shap"
+fa = "feature_ablation"
 
 TABLE: list[Bad] = [
     # the target
@@ -238,6 +239,20 @@ TABLE: list[Bad] = [
     bad("neurons of no layer", "options", "neuron_conductance|'through'", method="neuron_conductance"),
     bad("neurons of an unknown layer", "through", "'frist'|'first'", method="neuron_conductance", through="frist"),
     bad("a neuron out of range", "neuron", "99|0 to 6", method="neuron_conductance", through="first", neuron=99),
+
+    bad("a mask of floats", "features", "float32|whole numbers", TYPE, method=fa, features=torch.zeros(6)),
+    bad("a mask with negative names", "features", "-1|from 0", method=fa, features=torch.arange(6) - 1),
+    bad("a mask of another shape", "features", "(5,)|(2, 6)", method=fa, features=torch.arange(5)),
+    bad("no blocks", "features", "0|at least 1", method=fa, features=0),
+    bad("features in words", "features", "words|mask", TYPE, method=fa, features="words"),
+    bad("a window larger than the inputs", "shape", "(7,)|(6,)", method="occlusion", window=(7,)),
+    bad("strides beyond the window", "strides", "(3,)|(2,)", method="occlusion", window=(2,), strides=3),
+    bad("one row to be permuted", "inputs", "1 row|2 rows", method="feature_permutation", inputs=x[:1]),
+    bad("more sets than allowed", "size", "41 sets|at most 9", method="k_out", size=3, max_evaluations=9),
+    bad("a blur of a table", "baseline", "(2, 6)|Absence.mean", method=fa, baseline=Absence.blurred()),
+    bad("tokens taken out of numbers", "baseline", "token ids", method=fa, baseline=Absence.dropped()),
+    bad("a way of painting, for gradients", "baseline", "painted|.mean", baseline=Absence.painted(torch.where)),
+    bad("a background, for gradients", "baseline", "background|.mean", baseline=Absence.background(x)),
 ]  # fmt: skip
 
 

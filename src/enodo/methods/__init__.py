@@ -10,6 +10,7 @@ from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift, deeplift_shap
 from .eigen_cam import eigen_cam, eigen_grad_cam
 from .finer_cam import finer_cam
+from .full_grad import full_grad
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .guided_ig import guided_ig
@@ -41,6 +42,7 @@ __all__ = [
     "feature_ablation",
     "feature_permutation",
     "finer_cam",
+    "full_grad",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",

@@ -81,6 +81,8 @@ class Rules(TorchFunctionMode):
     report      told of each operation on the path: (name, kind, Spot)
     """
 
+    one_by_one = False  # whether gradients of several scores are taken one after the other
+
     def __init__(
         self,
         table: Table,

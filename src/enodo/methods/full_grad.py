@@ -88,7 +88,7 @@ class Places:
         return t if t.ndim == len(self.shape) else None
 
     def drawn(self, t: Tensor) -> Tensor:
-        """(B, C, *other places) as a map: its size in every channel, brought to the range [0, 1] if asked, and added up."""
+        """(B, C, *other places) as a map: sizes, brought to the range [0, 1] if asked, added up over channels."""
         if not self.signed:
             t = t.abs()
             if self.rescale is not None:
@@ -120,19 +120,20 @@ def full_grad(
     q: Question,
     *,
     signed: bool = False,
-    rescale: str | None = "layer",
+    rescale: str | None = None,
     channel: int | None = None,
     reshape: Any = None,
     rules: Mapping[Any, Any] | None = None,
 ) -> Values:
     """The gradient times the values at `wrt`, and the gradient times the bias at each operation after it, as one map.
 
-    f(x) = g.x + sum_l g_l.b_l exactly, for the biases that layers have and those that operations imply (`rules.biases`).
-    The map adds up the sizes of all of these, each channel in the size of x; what has no places (behind a pooling) is
-    left out.
+    f(x) = g.x + sum_l g_l.b_l exactly, for the biases that layers have and those that operations imply
+    (`rules.biases`). The map adds up the sizes of all of these, each channel in the size of x; what has no places
+    (behind a pooling) is left out.
 
     signed   keep signs, and share out evenly what has no place: the map sums to the score, and the gap is reported
-    rescale  "layer" brings each operation's sizes to the range [0, 1], as the paper does; "channel" each channel's
+    rescale  None keeps the unit of the score; "layer" brings the sizes at each operation to the range [0, 1], as the
+             paper does, so that small ones count as much as large ones; "channel" those of each channel
     rules    treatments to add, for example {"relu6": PLAIN} from `enodo.core.tables` for one without a bias
     channel, reshape  as in `maps.maps`
     """

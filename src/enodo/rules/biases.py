@@ -1,8 +1,8 @@
 """`Biases`: what each operation of a pass adds of its own, and the gradient that reaches it.
 
-An operation y = F(x) at x is J x + b, with its derivative J and its bias b = F(x) - J x: the bias of a convolution or of
-a batch norm, zero for a ReLU, sigma(x) - sigma'(x) x for another activation, -x y for a product. Down a whole model the
-score is then g.x + sum g_y.b over its operations, for the gradients g of the inputs and g_y of results.
+An operation y = F(x) at x is J x + b, with its derivative J and its bias b = F(x) - J x: the bias of a convolution or
+of a batch norm, zero for a ReLU, sigma(x) - sigma'(x) x for another activation, -x y for a product. Down a whole model
+the score is then g.x + sum g_y.b over its operations, for the gradients g of the inputs and g_y of results.
 Srinivas and Fleuret 2019, arXiv:1905.00780, proposition 2 and section 3.3 (implicit biases).
 """
 
@@ -80,6 +80,8 @@ BIASES = Table({name: _treated(name, treatment) for name, treatment in RESCALE.e
 class Biases(Rules):
     """The mode of a pass that tells of the bias of each operation times the gradient that reaches it; `keep`: with the
     graph that both come from."""
+
+    one_by_one = True
 
     def __init__(self, tell: Tell, keep: bool, rules: Mapping[Any, Any] | None = None) -> None:
         super().__init__(BIASES | (rules or {}), on_unknown=lambda name, spot: None)

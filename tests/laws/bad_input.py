@@ -225,6 +225,8 @@ TABLE: list[Bad] = [
     bad("keyword arguments without names", "kwargs", "3|mapping", TYPE, kwargs=3),
     bad("a negative seed", "seed", "-1|from 0", TYPE, seed=-1),
 
+    bad("an unknown rule", "rule", "'rescaled'|'rescale'", method="deeplift", rule="rescaled"),
+    bad("a rule that is none", "rule", "3|'reveal_cancel'", method="deeplift_shap", rule=3),
     bad("an unknown composite", "composite", "'epsilon_pls'|'epsilon_plus'", method="lrp", composite="epsilon_pls"),
     bad("a composite that is none", "composite", "3|name", method="lrp", composite=3),
     bad("a negative epsilon", "epsilon", "-1|0 or more", TYPE, method="lrp", epsilon=-1),

@@ -15,7 +15,7 @@ Check = Callable[[Module], Iterator[str]]
 HOOKS = re.compile(r"^(register_\w*hook\w*|_(forward|backward)\w*_hooks|_global_\w*hooks)$")
 HOOK_FILES = {"core/points.py", "testing/state.py"}  # the second only counts what the first has left behind
 MODES = re.compile(r"^(TorchFunctionMode|TorchDispatchMode)$")
-MODE_FILES = {"core/watch.py", "core/rules.py", "core/partial.py"}
+MODE_FILES = {"core/watch.py", "core/rules.py", "core/partial.py", "core/record.py"}
 MODE_ROOMS = ("rules/",)
 DERIVATIVES = re.compile(r"^(autograd|backward|vjp|jvp|jacrev|jacfwd|enable_grad|requires_grad_)$")
 READERS = ("captum/", "show/")
@@ -51,7 +51,7 @@ def hooks(module: Module) -> Iterator[str]:
 
 def modes(module: Module) -> Iterator[str]:
     if module.name not in MODE_FILES and not module.name.startswith(MODE_ROOMS):
-        yield from _uses(module, MODES, "function modes belong to core/watch.py, core/partial.py and the rules")
+        yield from _uses(module, MODES, "function modes belong to the watch, passes in part and the rules")
 
 
 def derivatives(module: Module) -> Iterator[str]:

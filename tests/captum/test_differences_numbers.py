@@ -233,3 +233,23 @@ def test_relevance_rules_stay_on_modules() -> None:
     close(found[theirs][0], found[ours][0])
     assert (found[theirs][1] - found[theirs][0]).abs().max() > 1e-3
     close(found[ours][1], found[ours][0])
+
+
+def test_overlapping_max_pools() -> None:
+    """Windows (a, b) and (b, c), weights 1 and 2: b falling from 1 to 0 costs 3."""
+    model = nn.Sequential(nn.MaxPool1d(2, 1), nn.Flatten(), nn.Linear(2, 1, bias=False)).eval()
+    model[2].weight.data = torch.tensor([[1.0, 2.0]])
+    x, x0 = torch.zeros(1, 1, 3), torch.tensor([[[0.0, 1.0, 0.0]]])
+    found = [attr.DeepLift(model).attribute(x, x0, target=0) for attr in (theirs, ours)]
+    close(found[0], torch.tensor([[[0.0, -2.0, 0.0]]]))
+    close(found[1], torch.tensor([[[0.0, -3.0, 0.0]]]))
+
+
+def test_modules_with_hooks() -> None:
+    """relu(x) from -1 to 2, under a module with a backward hook of its own: 2."""
+    relu = nn.ReLU()
+    relu.register_full_backward_hook(lambda *_: None)
+    model, x, x0 = Lambda(lambda x: relu(x).sum(1), relu), torch.tensor([[2.0]]), torch.tensor([[-1.0]])
+    found = [attr.DeepLift(model).attribute(x, x0) for attr in (theirs, ours)]
+    close(found[0], torch.tensor([[3.0]]))
+    close(found[1], torch.tensor([[2.0]]))

@@ -61,6 +61,10 @@ def test_shapley_values(name: str) -> None:
     compare("ShapleyValues", net, **QUESTIONS[name])
 
 
+def test_a_single_output_keeps_its_dimension() -> None:
+    compare("ShapleyValues", lambda x: net(x)[:, :1], inputs=x)
+
+
 def test_a_score_of_the_whole_batch_and_several_inputs() -> None:
     compare("ShapleyValues", lambda x: net(x).sum(), inputs=x, feature_mask=MASK)
     pair = (x[:, :3], x[:, 3:])

@@ -233,3 +233,15 @@ class TestRefused:
         got = enodo.load(changed(written(tmp_path / "a"), mood="bright"))
         assert len(got.notes) == 1
         assert "mood" in got.notes[0]
+
+
+def test_rules_are_kept_by_their_names(tmp_path: Path) -> None:
+    from enodo.rules import Composite, lrp
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)).eval()
+    rules = {torch.nn.Linear: lrp.flat(), torch.nn.functional.conv2d: lrp.gamma(), "0": lrp.epsilon()}
+    found = enodo.explain(model, torch.ones(1, 3), "lrp", target=0, rules=rules, composite=Composite(lrp.z_plus()))
+    found.save(tmp_path / "a")
+    kept = enodo.load(tmp_path / "a").options
+    assert kept["rules"] == {"Linear": "flat", "conv2d": "gamma", "0": "epsilon"}
+    assert "alpha_beta" in kept["composite"]

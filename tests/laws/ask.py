@@ -15,9 +15,10 @@ from tests.zoo_text import TEXTS
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
 FEW = {"steps": 6, "samples": 3, "features": 3}
 FEWER = {"rise": {"max_evaluations": 16}, "sobol": {"max_evaluations": 20}}  # where three features are not few enough
-# These want a layer of places, class scores, pictures or attention; their own tests ask the laws.
+# These want a layer of places, class scores, pictures, attention or many steps; their own tests ask the laws.
 APART = frozenset(
-    "attention_rollout blur_ig finer_cam gradient_rollout guided_grad_cam raw_attention score_cam".split()
+    "attention_rollout blur_ig extremal_perturbation finer_cam gradient_rollout guided_grad_cam meaningful_perturbation"
+    " raw_attention score_cam".split()
 )
 METHODS = sorted(set(enodo.methods()) - APART)
 NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import enodo
-from enodo import EMBEDDING, INPUT, OUTPUT, Each, Point
+from enodo import EMBEDDING, INPUT, OUTPUT, Absence, Each, Point
 from enodo.testing.models import MLP, Named, Text, seeded
 from tests.zoo import Dense, Inner, Regression
 
@@ -68,6 +68,7 @@ pair = {"x": x[:, :3], "y": x[:, :2]}
 uneven = {"x": x[:, :3], "y": x[:1, :2]}
 root = Root().eval()
 image = torch.ones(2, 2, 4, 4).double()
+wide = {"model": torch.sum, "inputs": torch.ones(1, 20), "kwargs": {"dim": 1}, "target": None}
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _sums(q: enodo.Question) -> Any:
 
 TYPE, PATH, NUMBER = enodo.BadType, enodo.NoPath, enodo.NotFinite
 gs = "gradient_shap"
+fa = "feature_ablation"
 
 TABLE: list[Bad] = [
     # the target
@@ -199,6 +201,23 @@ TABLE: list[Bad] = [
     bad("noise for more inputs than there are", "noise", "1 tensors", method="smoothgrad", noise=[0.1, 0.2]),
     bad("too few steps to settle", "max_steps", "3|at least 15", tol=0.1, max_steps=3),
     bad("an unknown inner method", "inner", "'gradent'|'gradient'", method="smoothgrad", inner="gradent"),
+    bad("too many coalitions", "features", "20 features|at most 16|kernel_shap", method="exact_shapley", **wide),
+    bad("no evaluations", "max_evaluations", "0|at least 2", method="kernel_shap", max_evaluations=0),
+    bad("half an evaluation", "max_evaluations", "2.5|whole", TYPE, method="banzhaf", max_evaluations=2.5),
+    bad("too few for one order", "max_evaluations", "9 for 20|at least 38", method="owen", max_evaluations=9, **wide),
+    bad("too few for indices", "max_evaluations", "9 for 6|at least 16", method="sobol", max_evaluations=9),
+    bad("no orders", "permutations", "0|at least 1", method="shapley_sampling", permutations=0),
+    bad("a tolerance of samples", "tol", "-1|positive", TYPE, method="kernel_shap", tol=-1, max_evaluations=9),
+    bad("a tree without a feature", "groups", "[0, 1]|0 to 5", method="owen", groups=[[0], [1]]),
+    bad("groups of other features", "groups", "6 features", TYPE, method="owen", groups=[0, 1, 1]),
+    bad("an unknown likeness", "similarity", "'near'|cosine", method="lime", similarity="near"),
+    bad("a width of nothing", "width", "0|positive", TYPE, method="lime", width=0),
+    bad("an unknown regressor", "regressor", "'tree'|lasso", method="lime", regressor="tree"),
+    bad("a negative penalty", "penalty", "-1|from 0", method="lime", penalty=-1),
+    bad("coalitions of other features", "coalitions", "(3, 2)|(k, 6)", method="lime", coalitions=torch.ones(3, 2)),
+    bad("a certain share", "share", "1|between", method="rise", share=1),
+    bad("no cells", "cells", "0|at least 1", method="rise", cells=0),
+
     bad("a batch of nothing", "batch_size", "0|positive", batch_size=0),
     bad("a batch of words", "batch_size", "'all'|auto", TYPE, batch_size="all"),
     bad("half a row", "batch_size", "1.5|auto", TYPE, batch_size=1.5),
@@ -206,6 +225,8 @@ TABLE: list[Bad] = [
     bad("keyword arguments without names", "kwargs", "3|mapping", TYPE, kwargs=3),
     bad("a negative seed", "seed", "-1|from 0", TYPE, seed=-1),
 
+    bad("an unknown rule", "rule", "'rescaled'|'rescale'", method="deeplift", rule="rescaled"),
+    bad("a rule that is none", "rule", "3|'reveal_cancel'", method="deeplift_shap", rule=3),
     bad("an unknown composite", "composite", "'epsilon_pls'|'epsilon_plus'", method="lrp", composite="epsilon_pls"),
     bad("a composite that is none", "composite", "3|name", method="lrp", composite=3),
     bad("a negative epsilon", "epsilon", "-1|0 or more", TYPE, method="lrp", epsilon=-1),
@@ -220,6 +241,20 @@ TABLE: list[Bad] = [
     bad("neurons of no layer", "options", "neuron_conductance|'through'", method="neuron_conductance"),
     bad("neurons of an unknown layer", "through", "'frist'|'first'", method="neuron_conductance", through="frist"),
     bad("a neuron out of range", "neuron", "99|0 to 6", method="neuron_conductance", through="first", neuron=99),
+
+    bad("a mask of floats", "features", "float32|whole numbers", TYPE, method=fa, features=torch.zeros(6)),
+    bad("a mask with negative names", "features", "-1|from 0", method=fa, features=torch.arange(6) - 1),
+    bad("a mask of another shape", "features", "(5,)|(2, 6)", method=fa, features=torch.arange(5)),
+    bad("no blocks", "features", "0|at least 1", method=fa, features=0),
+    bad("features in words", "features", "words|mask", TYPE, method=fa, features="words"),
+    bad("a window larger than the inputs", "shape", "(7,)|(6,)", method="occlusion", window=(7,)),
+    bad("strides beyond the window", "strides", "(3,)|(2,)", method="occlusion", window=(2,), strides=3),
+    bad("one row to be permuted", "inputs", "1 row|2 rows", method="feature_permutation", inputs=x[:1]),
+    bad("more sets than allowed", "size", "41 sets|at most 9", method="k_out", size=3, max_evaluations=9),
+    bad("a blur of a table", "baseline", "(2, 6)|Absence.mean", method=fa, baseline=Absence.blurred()),
+    bad("tokens taken out of numbers", "baseline", "token ids", method=fa, baseline=Absence.dropped()),
+    bad("a way of painting, for gradients", "baseline", "painted|.mean", baseline=Absence.painted(torch.where)),
+    bad("a background, for gradients", "baseline", "background|.mean", baseline=Absence.background(x)),
 ]  # fmt: skip
 
 

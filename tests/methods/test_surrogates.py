@@ -171,7 +171,7 @@ def test_rise_finds_the_corner_that_a_model_reads() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x[:, :, :7, :7].mean((1, 2, 3))
 
-    found = enodo.explain(Corner(), torch.ones(1, 3, 28, 28), "rise", max_evaluations=400, cells=4)
+    found = enodo.explain(Corner().eval(), torch.ones(1, 3, 28, 28), "rise", max_evaluations=400, cells=4)
     assert found.shape == (1, 3, 28, 28)
     close(found.tensor[:, :1].expand(-1, 3, -1, -1), found.tensor)
     row = found.tensor[0, 0]

@@ -27,7 +27,8 @@ def test_an_exact_attribution_is_told_to_be_one() -> None:
     }  # fmt: skip
     told = str(found)
     assert "The model still gives the score that was explained: 13.5." in told
-    assert "+ The parts add up to the change of the score (6.5) but for less than 0.01% of it." in told
+    assert "+ The parts add up to the change of the score (6.5) but for " in told
+    assert "but for none of it." in told
     mean, spread = found["deletion"].numbers["control"].mean(), found["deletion"].numbers["control"].std()
     area = found.curves.deletion.area.item()
     assert f"the score is {area:.3g} on average along the way; in random order {mean:.3g} \u00b1 {spread:.3g}" in told
@@ -67,6 +68,12 @@ def test_gaps_noise_and_emptiness_are_told() -> None:
     zero = enodo.explain(lambda x: linear(x * 0), x).check(lambda x: linear(x * 0), x)
     assert "Every value is zero" in zero["emptiness"].text
     assert zero.curves is None
+
+
+def test_a_gap_where_the_score_did_not_change_is_all_of_it() -> None:
+    made = enodo.explain(lambda x: linear(x * 0), x)
+    made.delta = torch.tensor([0.0, 0.5])
+    assert "but for all of it, in the worst row." in made.check(lambda x: linear(x * 0), x)["completeness"].text
 
 
 def test_it_stands_beside_other_methods() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import enodo
 from enodo import Absence, Each, Features
-from enodo.core.errors import BadArgument
+from enodo.core.errors import BadArgument, NotFinite
 from enodo.metrics import by_feature, curves, gap
 from enodo.testing.models import MLP, Text, seeded
 
@@ -254,6 +254,13 @@ def test_bad_input_is_refused(given, said) -> None:
     with pytest.raises(BadArgument) as error:
         curves(linear, x, x, **given)
     assert said in str(error.value)
+
+
+def test_a_score_that_is_not_finite_on_the_way_is_refused() -> None:
+    with pytest.raises(NotFinite, match="baseline: got one with which the score is not finite once features are away"):
+        curves(lambda x: 1 / (x.sum(1) - 3), x[:1], x[:1], draws=1)  # 1 / 0 with three of the six ones away
+    with pytest.raises(NotFinite, match="with None for special tokens"):
+        curves(lambda x: x.sum(1).log(), x.abs() + 1, x)
 
 
 def test_what_is_no_attribution_of_the_inputs_is_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import enodo
+from enodo.rules import lrp
 from enodo.testing.models import normal
 from tests.rules.nets import SEQUENCES, Residual, settled
 from tests.rules.test_trained import efficientnet, minilm
@@ -30,10 +31,10 @@ def need_conserved(model: Any, x: Any, within: float = WITHIN, **question: Any) 
     return found
 
 
-@pytest.mark.parametrize("composite", ["epsilon", "cp"])
+@pytest.mark.parametrize("composite", ["epsilon", "cp", "epsilon_plus_flat"])
 @pytest.mark.parametrize("name", [*TEXT, *SINGLE])
 def test_text(name: str, composite: str) -> None:
-    """AttnLRP, and CP-LRP, in which nothing but the values of attention gets relevance."""
+    """AttnLRP; CP-LRP, in which nothing but the values of attention gets relevance; first layers beside a residual."""
     ids = torch.tensor([[5, 9, 33, 41, 7]])
     need_conserved(made({**TEXT, **SINGLE}[name]), {"input_ids": ids}, target=_first, composite=composite)
 
@@ -93,6 +94,17 @@ def test_trained_models() -> None:
     need_conserved(model, x, target=282, composite="epsilon_plus_flat")
     ids = {"input_ids": torch.tensor([[101, 2023, 3185, 2003, 2307, 102]])}
     need_conserved(minilm(), ids, target=lambda o: o.last_hidden_state.mean(1)[:, 7])
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("rule", ["first", "second"])
+def test_relevance_of_zeros_is_counted(norms: bool, rule: str) -> None:
+    """Half of the picture is zero, and half of what the second layer reads."""
+    first, second = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 2)
+    layers = [first, *([nn.BatchNorm2d(4)] if norms else []), nn.ReLU(), second, nn.ReLU(), nn.Flatten()]
+    model, x = settled(nn.Sequential(*layers, nn.Linear(100, 3))), normal(2, 2, 8, 8)
+    x[:, :, :4] = 0
+    need_conserved(model, x, target=1, rules={first if rule == "first" else second: lrp.flat()})
 
 
 def test_the_balance_is_of_one_target() -> None:

@@ -150,6 +150,7 @@ def _asked(
     if shares is not None:
         result.values = result.values * shares  # so that sums over a part are what it has
     result.tokens = [list(example.sample.tokens)] if example.sample.tokens else None
+    result.texts = [example.sample.reading.as_dict()] if example.sample.reading is not None else None
     result.feature_names = list(example.sample.names) or None
     result.class_names = list(subject.classes) if subject.classes else None
     return asking, result, words if compares else ""

@@ -21,7 +21,10 @@ TARGETS = "predicted, all, an index, an index tuple like 3,1,2, or a class name;
 BASELINES = "What to compare with: a name the model knows, a number, another image, row:N."
 PLACES = "Where parts are looked for: input (default), embedding or a layer; repeatable."
 ENDS = "What is explained: output, or a layer, whose unit is the target."
-FEATURES = "What methods that take parts away take away together: see docs/command_line.md."
+FEATURES = (
+    "What methods that take parts away take together: squares:16, superpixels:60, pixels or windows:32:16 of a "
+    "picture; words, tokens or sentences; columns; or a number of blocks."
+)
 FILES = "Write .html (report), .png or .svg, .json or .safetensors; repeatable."
 
 

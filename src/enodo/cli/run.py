@@ -17,6 +17,7 @@ from enodo.io.parts import Cut
 from enodo.show.evidence import Evidence
 from enodo.show.html import Answer, Entry
 from enodo.show.page import Page
+from enodo.text.classify import probabilities
 
 TOP = 5  # answers told, besides those explained
 FEW = 20  # answers that are explained together
@@ -140,10 +141,3 @@ def answers_of(subject: Subject, output: Tensor, targets: Sequence[Any], of: str
         Answer(subject.class_name(i), float(output[i]), None if shares is None else float(shares[i]), i in goals)
         for i in [*order[:TOP], *(goal for goal in goals if goal not in order[:TOP])]
     ]
-
-
-def probabilities(output: Tensor) -> Tensor:
-    """Softmax of class scores (C,); scores that are probabilities already are left as they are."""
-    if bool((output >= 0).all()) and abs(float(output.sum()) - 1) < 1e-4:
-        return output
-    return output.softmax(0)

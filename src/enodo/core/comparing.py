@@ -17,6 +17,7 @@ from .ledger import Ledger, Unpairable
 from .pairs import Pairs
 from .rules import Rules
 from .tables import Table
+from .transforms import level
 from .values import Values
 from .vjp import one_hot, pulled
 
@@ -166,27 +167,28 @@ def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, which: range) 
     """What the rules make of the gradients of the scores (B,) or (T, B), for each of the baselines `which`."""
     seeds = one_hot(scores) if scores.ndim > 1 else torch.ones_like(scores)
     at_once = q.budget.parallel_targets(len(which) * q.rows)
+    layout = pairs.layout
+    layout.index, layout.level = which, 0
     if len(which) == 1:
-        pairs.layout.index = which[0]
         alone = pulled([scores], x, [seeds], at_once * (scores.ndim - 1), False, keep=True)
         return q._filled(alone, x, scores.shape[:-1]).map(lambda t: t[None])
     unused: set[int] = set()
 
-    def one(index: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
-        pairs.layout.index = index
+    def one(seed: Tensor) -> tuple[Tensor, ...]:
         found = torch.autograd.grad(scores, x.leaves, seed, retain_graph=True, allow_unused=True)
         unused.update(i for i, g in enumerate(found) if g is None)
         return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(found, x.leaves, strict=True))
 
+    def against(index: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
+        layout.level = level()
+        return one(seed) if scores.ndim == 1 else torch.func.vmap(one)(seed)
+
+    every = torch.func.vmap(against, (0, None))
     indices = torch.arange(which.start, which.stop, device=scores.device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")  # what torch cannot batch goes one by one
-        if scores.ndim == 1:
-            found = list(torch.func.vmap(one, (0, None))(indices, seeds))
-        else:
-            every = torch.func.vmap(torch.func.vmap(one, (None, 0)), (0, None))
-            parts = [every(indices, some) for some in seeds.split(at_once)]
-            found = [torch.cat(leaf, 1) for leaf in zip(*parts, strict=True)]
+        parts = [every(indices, some) for some in (seeds.split(at_once) if scores.ndim > 1 else [seeds])]
+    found = [torch.cat(leaf, 1) if len(leaf) > 1 else leaf[0] for leaf in zip(*parts, strict=True)]
     leaves: list[Tensor | None] = [None if i in unused else g for i, g in enumerate(found)]
     return q._filled(leaves, x, torch.Size([len(which), *scores.shape[:-1]]))
 

@@ -148,6 +148,10 @@ class Game:
             rows.append(torch.cat([s for _, _, s in self.take(index).without_each(beside)]))
         return torch.cat(rows, -1)
 
+    def gather(self, values: Values) -> Tensor:
+        """Values summed over each feature: leaves (B, ...) or (T, B, ...) -> (..., B, n)."""
+        return self.layout.gather(values, values.leaves[0].ndim - self.q.x.leaves[0].ndim + 1)
+
     def _all_but(self, i: int, j: int) -> list[Tensor]:
         return [~t for t in self.layout.absent_alone(i, j)]
 

@@ -60,6 +60,16 @@ class Layout:
         phi = F.pad(phi, (0, 1)) if self.open else phi
         return Values(_whole(_spread(phi, owner), t) for owner, t in zip(self.owners, like.leaves, strict=True))
 
+    def gather(self, values: Values, lead: int) -> Tensor:
+        """The sum over each feature's values, (..., B, n), of values with `lead` dimensions up to the rows."""
+        total: Tensor | None = None
+        for owner, t in zip(self.owners, values.leaves, strict=True):
+            flat = t.flatten(lead) if t.ndim > lead else t[..., None]
+            index = owner.expand(len(owner), *t.shape[lead:]).reshape(len(owner), -1).expand(flat.shape)
+            part = flat.new_zeros(*flat.shape[:-1], self.n + 1).scatter_add(-1, index, flat)[..., : self.n]
+            total = part if total is None else total + part
+        return torch.zeros(0) if total is None else total
+
 
 @dataclass(frozen=True, eq=False)
 class Windows(Layout):
@@ -110,6 +120,18 @@ class Windows(Layout):
         count = self._summed(phi.new_ones(1, self.n))
         pairs = zip(total, count, like.leaves, strict=True)
         return Values(_whole(t / c.clamp(min=1), x) for t, c, x in pairs)
+
+    def gather(self, values: Values, lead: int) -> Tensor:
+        """As `Layout.gather`."""
+        step = max(1, (1 << 22) // max(math.prod(s) for s in self.shapes))
+        parts = []
+        for i in range(0, self.n, step):
+            masks = self.absent_alone(i, min(i + step, self.n))
+            pairs = zip(values.leaves, masks, strict=True)
+            parts.append(
+                sum(t.flatten(lead) @ m.expand(len(m), 1, *t.shape[lead:]).flatten(1).T.to(t) for t, m in pairs)
+            )
+        return torch.cat([p for p in parts if isinstance(p, Tensor)], -1)
 
     def _summed(self, phi: Tensor) -> list[Tensor]:
         """For each tensor, the sum over the windows over each value: (..., n) -> (..., *shape)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import BadArgument
 from .operations import Bound, caller
-from .transforms import bare, is_batched
+from .transforms import bare, is_batched, shown
 
 
 @dataclass
@@ -101,13 +101,14 @@ def _shapes(xs: list[Tensor]) -> str:
 class Layout:
     """Of `size` rows one, for each of the `rows` of another pass.
 
-    `index` says which; as a tensor it is a number within `torch.vmap`. Where the rows of a value lie is seen by
-    the two passes' having different numbers of them.
+    `index` says which; several are shown one by one within the `torch.vmap` of a `level`. Where the rows of a value
+    lie is seen by the two passes' having different numbers of them.
     """
 
     rows: int
     size: int = 1
-    index: Tensor | int = 0
+    index: range = range(1)
+    level: int = 0
     merged: bool = False  # whether rows shared a dimension with others (the heads of attention); taken for the outer
 
     def of(self, other: Tensor, like: Tensor) -> Tensor:
@@ -124,8 +125,8 @@ class Layout:
             raise Unpairable(f"values of shape {tuple(shape)} at the inputs, {tuple(other.shape)} at the baselines")
         if each > 1:
             other, self.merged = other.unflatten(d, (self.size, each)), True
-        i = self.index
-        one: Tensor = other.index_select(d, i[None]) if isinstance(i, Tensor) else other.narrow(d, i, 1)
+        some = other.narrow(d, self.index.start, len(self.index))
+        one = shown(some.unsqueeze(d), d + 1, self.level) if self.level else some
         if each == 1:
             return one.expand(shape)
         whole: Tensor = one.expand(*shape[:d], rows, each, *shape[d + 1 :])

@@ -6,12 +6,16 @@ window differs only the windows that can differ are computed (`reach`). What an 
 named here; any other is done on all k rows, so that the result is that of a full pass, but for rounding.
 
 What the model is handed in the place of a tensor that is only known in this way is one without data (on torch's "meta"
-device): code that reaches past the mode fails, and then the pass is made in full.
+device): code that reaches past the mode fails, and then the pass is made in full. What such code makes of a tensor with
+all its rows (TorchScript, numpy, `vmap`) arrives as a tensor that no operation in sight has made: if it has k entries
+along a dimension and is none of the model's own, any row of it may differ. Once a number has been read out of a value
+that may differ, nothing more is taken from the record. Nor is a pass made in part if the model writes into a tensor
+that another name stands for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,6 +26,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from . import tree as trees
 from .operations import out_of_place, spelling, tensors_in
 from .reach import SLIDING, Patch, pointwise
+from .record import Record, Unsuited, storage_of, tensors_of, writes_into
 
 # of a map (k, C, H, W), each place by itself
 _POINTWISE = frozenset(
@@ -48,60 +53,33 @@ _ABOUT = frozenset(  # what is asked about a tensor, not about its values
 )
 
 
-class Unsuited(Exception):
-    """The pass cannot be made in part."""
-
-
-class Record(TorchFunctionMode):
-    """The results of all operations of a pass at one row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[tuple[str, Any]] = []
-        self._at: WeakIdKeyDictionary = WeakIdKeyDictionary()  # where a tensor is kept
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        spelt = spelling(func)
-        writes = _writes(func, args, kwargs)
-        if writes:
-            target = args[0] if args else None
-            if (
-                spelt.name == "setitem"
-                or kwargs.get("out") is not None
-                or (isinstance(target, Tensor) and target._is_view())
-            ):
-                raise Unsuited
-            if isinstance(target, Tensor):
-                for index in self._at.get(target, ()):
-                    self.kept[index] = (self.kept[index][0], target.clone())  # what was kept of it is as it was
-        versions = [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]
-        out = func(*args, **kwargs)
-        if not writes and versions != [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]:
-            raise Unsuited  # it wrote into an argument, of which its name does not tell
-        if any(True for _ in _tensors(out)):
-            self.kept.append((spelt.name, out))
-            for t in _tensors(out):
-                self._at[t] = [*self._at.get(t, []), len(self.kept) - 1]
-        return out
-
-    def tensors(self) -> Iterator[Tensor]:
-        """All that is kept."""
-        for _, out in self.kept:
-            yield from _tensors(out)
-
-
 class Replay(TorchFunctionMode):
     """A pass of k points, given the record of one: `begin` tells what the model is given."""
 
-    def __init__(self, record: Record, k: int) -> None:
+    def __init__(self, record: Record, k: int, own: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.record, self.k, self.step = record, k, 0
         self.largest = 1  # bytes of the largest tensor computed
+        self.read = False  # whether a number was read out of values that may differ
+        self._own = {storage_of(t) for t in own}  # where the tensors lie that are the same in every pass
         self.known: WeakIdKeyDictionary = (
             WeakIdKeyDictionary()
         )  # handed out -> Patch, or the row (1, ...) they all equal
         self.free: WeakIdKeyDictionary = WeakIdKeyDictionary()  # tensors of k rows, any of which may differ anywhere
+        self.even: WeakIdKeyDictionary = WeakIdKeyDictionary()  # tensors made of constants alone, in sight
+
+    def begin(self, differ: Iterable[Tensor], same: Any) -> None:
+        """Tell what the pass is given: tensors whose rows may differ, and nested values whose rows are all equal."""
+        for t in differ:
+            self.free[t] = True
+        for _, t in trees.leaves(same):
+            if isinstance(t, Tensor) and t not in self.known and t not in self.free:
+                self.even[t] = True
+
+    def ended(self) -> None:
+        """A pass in part has as many steps as its record."""
+        if self.step != len(self.record.kept):
+            raise Unsuited
 
     def hand_out(self, state: Patch | Tensor) -> Tensor:
         """What the model is given for something that is known in part."""
@@ -135,18 +113,22 @@ class Replay(TorchFunctionMode):
         spelt = spelling(func)
         given = [t for _, t in tensors_in(args, kwargs)]
         partly = [self.known[t] for t in given if t in self.known]
+        about = spelt.name in _ABOUT or func.__name__ == "__get__"
+        free = self.read or any(map(self._may_differ, given))
         if not partly:
-            return self._counted(spelt.name, func(*args, **kwargs), any(t in self.free for t in given))
-        if spelt.name in _ABOUT or func.__name__ == "__get__":
+            out = func(*args, **kwargs)
+            self.read = self.read or (free and not about and not any(True for _ in tensors_of(out)))
+            return self._counted(spelt.name, out, free)
+        if about:
             shown = [self._shown(a) for a in args]
             found = func(*shown, **kwargs)
             if not isinstance(found, Tensor):
                 return found
         if spelt.name == "setitem" or kwargs.get("out") is not None:
             raise Unsuited
-        writes = _writes(func, args, kwargs)
+        writes = writes_into(func, args, kwargs)
         state = None
-        if not any(t in self.free for t in given):
+        if not free:
             state = self._state(spelt.name, func, args, kwargs, partly)
         if state is None:
             return self._in_full(spelt.name, func, args, kwargs, writes)
@@ -155,6 +137,14 @@ class Replay(TorchFunctionMode):
             self.known[args[0]] = state
             return args[0]
         return self.hand_out(state)
+
+    def _may_differ(self, t: Tensor) -> bool:
+        """Whether rows of a tensor may differ: also of one that no operation in sight has made, if it has k of them."""
+        if t in self.free:
+            return True
+        if t in self.known or t in self.even or self.k not in t.shape or t.device.type == "meta":
+            return False
+        return storage_of(t) not in self._own
 
     def _shown(self, a: Any) -> Any:
         state = self.known.get(a) if isinstance(a, Tensor) else None
@@ -235,29 +225,20 @@ class Replay(TorchFunctionMode):
 
     def _counted(self, name: str, out: Any, free: bool) -> Any:
         """Step on in the record; `free`: the result may differ in all rows."""
-        found = list(_tensors(out))
+        found = list(tensors_of(out))
         if found:
             if self._kept()[0] != name:
                 raise Unsuited
             self.step += 1
-            for t in found if free else ():
-                self.free[t] = True
-                self.largest = max(self.largest, t.nbytes)
+            for t in found:
+                (self.free if free else self.even)[t] = True
+                self.largest = max(self.largest, t.nbytes if free else 0)
         return out
 
     def _kept(self) -> tuple[str, Any]:
         if self.step >= len(self.record.kept):
             raise Unsuited
         return self.record.kept[self.step]
-
-
-def _writes(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call writes into its first argument (or another)."""
-    if spelling(func).in_place or kwargs.get("inplace") or kwargs.get("out") is not None:
-        return True
-    code = getattr(func, "__code__", None)
-    names = code.co_varnames[: code.co_argcount] if code is not None else ()
-    return "inplace" in names and len(args) > names.index("inplace") and bool(args[names.index("inplace")])
 
 
 def _option(args: Any, kwargs: Any, position: int, name: str, default: Any) -> Any:
@@ -267,11 +248,3 @@ def _option(args: Any, kwargs: Any, position: int, name: str, default: Any) -> A
 def _is_even(t: Tensor) -> bool:
     """Whether a constant operand is the same at all places of a map."""
     return t.numel() == 1 or t.shape[-2:] == (1, 1)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            yield from _tensors(v)

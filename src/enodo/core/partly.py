@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from . import tree as trees
 from .budget import is_out_of_memory
-from .partial import Record, Replay
+from .partial import Replay
 from .places import Visit
 from .reach import MOST, Patch
+from .record import Record, Unsuited
 from .values import Values
 
 if TYPE_CHECKING:
     from .question import Question
+
+# What code that reaches past the mode runs into; anything else is the model's own, and goes on to the caller.
+_MISSED = (Unsuited, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 
 
 class Partly:
@@ -47,8 +51,10 @@ class Partly:
         try:
             if self.record is None:
                 self.record = self._recorded()
-            return self._replayed(Replay(self.record, k), patch, x, k)
-        except Exception as error:
+            model: Any = q.call.model
+            own = (*model.parameters(), *model.buffers())
+            return self._replayed(Replay(self.record, k, own), patch, x, k)
+        except _MISSED as error:
             if is_out_of_memory(error):
                 raise
             self.failed = True  # a full pass says what was wrong, if it was not this
@@ -58,8 +64,12 @@ class Partly:
         q, record = self.q, Record()
         visit, curious = self._visit(q.x), q.budget.curious
         q.budget.curious = False  # what would measure this pass is seen in the record
-        with record:
-            q.scored_in(q.call, [visit], 1)
+        try:
+            with record:
+                q.scored_in(q.call, [visit], 1)
+        except Exception:
+            q.budget.curious = curious  # a full pass is measured
+            raise
         if curious:
             q.budget.widened(max(t.nbytes for t in record.tensors()), 1, q.x.leaves[0].device)
         return record
@@ -71,11 +81,12 @@ class Partly:
             put = Values([replay.hand_out(patch)])
         else:
             call = replace(call, inputs=trees.map_tree(replay.row, q.call.inputs))
-            for t in put.leaves:
-                replay.free[t] = True
+            replay.begin(put.leaves, call.inputs)
+        replay.begin((), [call.args, dict(call.kwargs)])
         visit = self._visit(put)
         with replay:
             scores = q.scored_in(call, [visit], k)
+        replay.ended()
         if not (q.budget.fixed or self.measured):
             self.measured = True
             q.budget.widened(replay.largest, k, q.x.leaves[0].device)

@@ -165,12 +165,10 @@ def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, i
 
 
 def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
-    """Have each gradient that reaches a tensor of a graph told to `fn`; those of several scores one after the other."""
+    """Have each gradient that reaches a tensor of a graph told to `fn`."""
 
     def tell(g: Tensor) -> None:
-        if torch._C._functorch.is_batchedtensor(g):
-            raise RuntimeError("they are to be told one by one")
-        fn(g)
+        fn(g)  # what it returns does not take the gradient's place
 
     t.register_hook(tell)
 

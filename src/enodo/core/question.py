@@ -208,7 +208,8 @@ class Question(Asked):
         return self.stream(n, points, run)
 
     def _pulled(self, scores: Tensor, x: Values) -> list[Tensor | None]:
-        parallel = self.budget.parallel_targets(scores.shape[-1])
+        alone = self.rules is not None and self.rules.one_by_one
+        parallel = 1 if alone else self.budget.parallel_targets(scores.shape[-1])
         return vjp.gradients(scores, x, parallel, self.create_graph)
 
     def _gradients(self, scores: Tensor, x: Values, k: int) -> Values:

@@ -35,7 +35,10 @@ class Attribution:
         None  # completeness gap: sum of the attribution - (f(x) - f(x0)), where completeness is claimed
     )
     stderr: Any = None  # standard error, like `values`, where the method samples
-    error: Tensor | None = None  # (B,) or (T, B): relative change at the last refinement, where `tol` was given
+    error: Tensor | None = (
+        # (B,) or (T, B): relative change at the last refinement, or half-width of the interval, where `tol` was given
+        None
+    )
     target: Any = None
     wrt: str = "INPUT"
     of: str = "OUTPUT"

@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules._functions import BackwardHookFunction  # of hooks that users set on modules
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
@@ -79,6 +80,8 @@ class Rules(TorchFunctionMode):
     pairs       in the place of `at`, where rules wait for the backward pass to name the baselines
     report      told of each operation on the path: (name, kind, Spot)
     """
+
+    one_by_one = False  # whether gradients of several scores are taken one after the other
 
     def __init__(
         self,
@@ -264,7 +267,7 @@ class Rules(TorchFunctionMode):
             if node is None or not any(node._sequence_nr() in hidden for hidden in self._hidden):
                 continue
             made = getattr(type(node), "_forward_cls", None)
-            if not getattr(made, "linear", False):
+            if not (made is BackwardHookFunction or getattr(made, "linear", False)):
                 name = made.__name__ if made is not None else "TorchScript, torch.vmap or other"
                 self._refuse(name, "code into which rules cannot see")
 

@@ -39,7 +39,18 @@ def save(attribution: Attribution, path: str | Path) -> None:
         header[name] = _pack(getattr(attribution, name), name, tensors)
     for name in PLAIN:
         header[name] = getattr(attribution, name)
+    header["options"] = _with_names(header["options"])
     save_file(tensors, str(path), metadata={"enodo": json.dumps(header, default=str)})
+
+
+def _with_names(options: Any) -> Any:
+    """Options whose mappings have names for keys: rules are given for functions, modules and types."""
+    if not isinstance(options, Mapping):
+        return options
+    return {
+        key if isinstance(key, str) else str(getattr(key, "__name__", key)): _with_names(value)
+        for key, value in options.items()
+    }
 
 
 def load(path: str | Path) -> Attribution:

@@ -22,6 +22,11 @@ def is_batched(t: Tensor) -> bool:
     return _functorch.is_batchedtensor(t)
 
 
+def shown(t: Tensor, dim: int, at: int) -> Tensor:
+    """A tensor as the transform `at` a level would show it that batches a dimension: without it, and without a copy."""
+    return _functorch._add_batch_dim(t, dim, at)
+
+
 def bare(t: Tensor) -> Tensor:
     """The tensor that one within transforms stands for: of one that `torch.vmap` shows, with all its entries."""
     while _functorch.is_functorch_wrapped_tensor(t):

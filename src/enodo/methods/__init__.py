@@ -10,11 +10,13 @@ from .conductance import conductance, internal_influence, neuron_conductance
 from .deeplift import deeplift, deeplift_shap
 from .eigen_cam import eigen_cam, eigen_grad_cam
 from .finer_cam import finer_cam
+from .full_grad import full_grad
 from .gradient import gradient, gradient_x_activation, input_x_gradient
 from .gradient_shap import gradient_shap
 from .guided_ig import guided_ig
 from .idgi import idgi
 from .integrated_gradients import integrated_gradients
+from .learnt_mask import extremal_perturbation, meaningful_perturbation
 from .lrp import lrp
 from .masked_cam import ablation_cam, score_cam
 from .masking import rise, sobol
@@ -36,9 +38,11 @@ __all__ = [
     "eigen_cam",
     "eigen_grad_cam",
     "exact_shapley",
+    "extremal_perturbation",
     "feature_ablation",
     "feature_permutation",
     "finer_cam",
+    "full_grad",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
@@ -58,6 +62,7 @@ __all__ = [
     "layer_cam",
     "lime",
     "lrp",
+    "meaningful_perturbation",
     "neuron_conductance",
     "occlusion",
     "owen",

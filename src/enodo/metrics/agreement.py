@@ -38,7 +38,7 @@ class Agreement:
 def agreement(a: Any, b: Any, *, k: int | None = None, absolute: bool = False) -> Agreement:
     """How far two attributions agree: Attributions or tensors (B, ...).
 
-    k         how many features count as the strongest; a tenth of them where it is left out
+    k         how many features count as the strongest; a tenth of them, at least 3, where it is left out
     absolute  compare sizes only, where one of the two has no sign
 
     Maps (B, C, h, w) that differ in shape are summed over channels and compared at the coarser of their sizes, to which
@@ -55,7 +55,7 @@ def agreement(a: Any, b: Any, *, k: int | None = None, absolute: bool = False) -
     if absolute:
         one, other = one.abs(), other.abs()
     n = one.shape[1]
-    k = max(1, n // 10) if k is None else k
+    k = min(n, max(3, n // 10)) if k is None else k
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= n:
         refuse("k", k, f"a whole number from 1 to {n}, the number of features")
     strong, too = strongest(one, k), strongest(other, k)

@@ -176,7 +176,7 @@ def carried(a: Attribution) -> list[Finding]:
     found = []
     if a.delta is not None and a.scores is not None and a.baseline_scores is not None:
         way = (a.scores - a.baseline_scores).double()
-        share = (a.delta.double().abs() / way.abs()).nan_to_num(0.0)
+        share = (a.delta.double().abs() / way.abs()).nan_to_num(0.0, posinf=float("inf"))
         worst = float(share.max())
         good = worst <= LOOSE
         text = f"The parts add up to the change of the score ({_mean(way)}) but for {_percent(worst)} of it"
@@ -230,7 +230,7 @@ def agrees(found: Agreement, name: str) -> Finding:
         f"Beside {name}: rank correlation {float(correlation):+.2f}; of the {found.k} strongest features of each, "
         f"{_percent(overlap)} are the same (by chance {_percent(found.chance)})."
     )
-    good = True if overlap > max(0.5, 2 * found.chance) else False if overlap <= found.chance else None
+    good = True if overlap >= (1 + found.chance) / 2 else False if overlap <= found.chance else None
     return Finding(f"agreement with {name}", good, text, {"correlation": found.correlation, "overlap": found.overlap})
 
 
@@ -245,4 +245,6 @@ def _mean(t: Tensor) -> str:
 
 
 def _percent(share: float) -> str:
+    if not 0 < share < float("inf"):
+        return "all" if share else "none"
     return "less than 0.01%" if share < 1e-4 else f"{share:.2%}" if share < 0.1 else f"{share:.0%}"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from enodo.core import targets
-from enodo.core.errors import BadType, refuse
+from enodo.core.errors import BadType, NotFinite, refuse
 from enodo.core.explain import answered, ask
 from enodo.core.game import Game
 from enodo.core.log import Log
@@ -212,7 +212,14 @@ def _along(game: Game, found: list[Tensor], steps: int, draws: int, absolute: bo
     if q.scores.numel() // q.rows != several:
         refuse("attribution", f"{several} targets", f"the {q.scores.numel() // q.rows} that are asked about")
     ends = [score.reshape(1, several, q.rows).cpu() for score in (game.full, game.empty)]
-    gone, back, random = way.dealt(torch.cat([ends[0][:0], *seen]), *ends)
+    between = torch.cat([ends[0][:0], *seen])
+    if not (between.isfinite().all() and ends[1].isfinite().all()):
+        instead = (
+            "Give another baseline, or features that leave something: Features.tokens with None for special tokens."
+        )
+        found_one = "one with which the score is not finite once features are away"
+        refuse("baseline", found_one, "one that leaves what the model can score", instead, NotFinite)
+    gone, back, random = way.dealt(between, *ends)
     fractions = sizes.to(random.dtype) / counts[:, None]
     shape = (given, several, q.rows, last + 1)
     return Values([gone.reshape(shape), back.reshape(shape), random, fractions])

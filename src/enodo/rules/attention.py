@@ -39,6 +39,8 @@ class Attention:
 class Attentions(Rules):
     """The mode of a pass that notes the attention of its rows, in `found`; with `gradients` also what reaches it."""
 
+    one_by_one = True
+
     def __init__(self, rows: int, gradients: bool = False, keep: bool = False) -> None:
         super().__init__(TABLE, on_unknown=lambda name, spot: None)
         self._begun = False  # until the pass comes to where it is asked about
@@ -47,10 +49,11 @@ class Attentions(Rules):
         self._met: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the tensor, kept alive, and the softmax it comes from
         self._noted: set[int] = set()
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = super().__torch_function__(func, types, args, kwargs)
+    def met(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Do a call that the model makes, and note what attention it pays."""
+        out = super().met(func, args, kwargs)
         if self._begun and isinstance(out, Tensor):
-            self._watch(spelling(func).name, args, kwargs or {}, out)
+            self._watch(spelling(func).name, args, kwargs, out)
         return out
 
     def _watch(self, name: str, args: Any, kwargs: Any, out: Tensor) -> None:

@@ -7,6 +7,7 @@ what is added to values, and the part of a softmax that does not depend on its a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from enodo.core.tables import Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Table, Treatment, own
 
+from .carry import lost, read
 from .layer import WEIGHTED
 from .linear import MOVES
 from .propagation import Placed
@@ -27,9 +29,17 @@ _JOINING = frozenset(
 _MOVES = frozenset(MOVES) - _JOINING
 
 
-def _inner(x: Tensor, c: Tensor) -> float:
+def _inner(x: Tensor, c: Tensor, carried: bool = False) -> float:
     """The relevance of x; masked values are infinite and have none."""
-    return float(torch.where(c == 0, 0, x * c).sum())
+    return float(torch.where(c == 0, 0, read(x, c) if carried else x * c).sum())
+
+
+def _carried(rule: Any, op: Op) -> tuple[Sequence[bool], bool]:
+    """To which operands relevance is carried, and whether it is from the result."""
+    if op.name == "layer_and_norm":
+        made = op.call.args[-1]
+        return (made.arrives, False), made.onward
+    return getattr(rule, "to", [False] * len(op.xs)), getattr(rule, "onward", False)
 
 
 @dataclass
@@ -63,18 +73,21 @@ class _Measured:
         self.linear = linear
 
     def __call__(self, op: Op) -> Pull:
-        pull, y, xs = self.rule(op), op.y.detach().clone(), [x.detach().clone() for x in op.xs]
+        pull = self.rule(op)
+        to, onward = _carried(self.rule, op)
+        y, xs = op.y.detach().clone(), [x.detach().clone() for x in op.xs]
         kept, constants = self.balance.kept, self.balance.constants
         proportional = self.placed is not None and self.placed.rule.proportional
 
         def back(gy: Tensor) -> Any:
             found = pull(gy)
-            rest = _inner(y, gy) - sum(_inner(x, g) for x, g in zip(xs, found, strict=True) if g is not None)
+            given = zip(xs, found, to, strict=True)
+            rest = _inner(y, gy, onward) - sum(_inner(x, g, flag) for x, g, flag in given if g is not None)
             kept[op.name] += rest  # type: ignore[assignment]
             if self.linear or (proportional and op.name in WEIGHTED):
                 nothing = op.call(*[torch.zeros_like(x) if on else x for x, on in zip(xs, op.live, strict=True)])
                 nothing = nothing[0] if isinstance(nothing, tuple) else nothing
-                constants[op.name] += _inner(nothing, gy)  # type: ignore[assignment]
+                constants[op.name] += _inner(nothing, lost(y, gy) if onward else gy)  # type: ignore[assignment]
             elif op.name in _BIASED or (self.placed is not None and len(xs) > 2):
                 constants[op.name] += rest  # type: ignore[assignment]
             return found

@@ -8,6 +8,7 @@ hence c, as they are; other operations on the way read what they are given as re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -52,37 +53,41 @@ def lost(y: Tensor, c: Tensor) -> Tensor:
     return torch.where(_nearly(y), 0, c)
 
 
-def carried(rule: Rule, to: Sequence[bool], onward: bool, first: bool) -> Rule:
+@dataclass
+class Carried:
     """A rule with operands `to` which relevance is carried, and (`onward`) a result from which it is.
 
     A function of one argument, entry by entry, hands on all of it before the `first` layer with weights, as it but
     prepares the values; elsewhere that of zeros, which the rule knows nothing of.
     """
 
-    def treat(op: Op) -> Pull:
-        pull = rule(op)
-        xs = [x.clone() if flag else None for x, flag in zip(op.xs, to, strict=True)]
+    rule: Rule
+    to: Sequence[bool]
+    onward: bool
+    first: bool
+
+    def __call__(self, op: Op) -> Pull:
+        pull = self.rule(op)
+        xs = [x.clone() if flag else None for x, flag in zip(op.xs, self.to, strict=True)]
         y = op.y.clone()
         i = op.live.index(True)
-        single = onward and sum(op.live) == 1 and op.name in _ENTRY_BY_ENTRY
+        single = self.onward and sum(op.live) == 1 and op.name in _ENTRY_BY_ENTRY
 
         def back(gy: Tensor) -> list[Tensor | None]:
-            if single and first:
+            if single and self.first:
                 found: list[Tensor | None] = [None] * len(xs)
             else:
-                given = pull(lost(y, gy) if onward else gy)
+                given = pull(lost(y, gy) if self.onward else gy)
                 found = [g if x is None or g is None else plain(x, g) for x, g in zip(xs, given, strict=True)]
             x = xs[i]
             if single and x is not None:
-                rest = read(y, gy) if first else torch.where(_nearly(y), gy, 0)
+                rest = read(y, gy) if self.first else torch.where(_nearly(y), gy, 0)
                 more = written(x, rest.sum_to_size(x.shape))
                 usual = found[i]
                 found[i] = more if usual is None else usual + more
             return found
 
         return back
-
-    return treat
 
 
 def carrying(rule: Weighted, arrives: bool, onward: bool) -> Shares:

@@ -12,6 +12,8 @@ from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
 
+FAINT = 2.0**-80  # a share of x that no difference of two other numbers than x and x is changed by
+
 
 def reference(op: Op) -> Entry:
     """The operation at the baseline."""
@@ -49,7 +51,7 @@ def secant(power: float | None, relative: bool = False) -> Rule:
         if keep or power is not None:
             near = _near(dx, x, x0, power, relative)
             slope = _ratio(dy, torch.where(near, 1, dx) if keep and near is not None else dx)
-        else:  # 0 / 0 shows in the sum: a mask would cost more than all else together
+        else:
             slope = _ratio(dy, dx)
             near = None if math.isfinite(bare(slope).sum()) else _near(dx, x, x0, power, relative)
         if near is not None:
@@ -64,6 +66,18 @@ def secant(power: float | None, relative: bool = False) -> Rule:
         return pull
 
     return rule
+
+
+@closed
+def rectified(op: Op) -> Pull:
+    """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
+    x, x0, y, y0 = op.xs[0], reference(op).xs[0], op.y, reference(op).y
+    if torch.is_grad_enabled() or x.dtype not in (torch.float32, torch.float64):
+        return _cut(op)
+    slope = _ratio(y - y0, x - x0)
+    if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
+        slope = _ratio((y - y0).add_(y, alpha=FAINT), (x - x0).add_(x, alpha=FAINT)).nan_to_num_(nan=0.0)
+    return lambda gy: [gy * slope]
 
 
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
@@ -81,6 +95,9 @@ def _ratio(dy: Tensor, dx: Tensor) -> Tensor:
     return dy / dx if torch.is_grad_enabled() or dy.shape != dx.shape else dy.div_(dx)
 
 
+_cut = secant(None)
+
+
 def _single(op: Op) -> int:
     if len(op.xs) == 1:
         return 0
@@ -95,8 +112,6 @@ def _single(op: Op) -> int:
 
 def derivative(op: Op, i: int, at: Tensor) -> Tensor:
     """The derivative of an operation, entry by entry, at other values of its i-th operand."""
-    if op.name == "relu":
-        return (at > 0).to(at.dtype)  # most often asked for, and quicker than a graph
     xs = [at if k == i else x.to(at.dtype) for k, x in enumerate(op.xs)]
     if is_batched(at):
         return op.call.pulled_at(xs, op.live, torch.ones_like(op.y, dtype=at.dtype))[i]  # type: ignore[return-value]  # it is live

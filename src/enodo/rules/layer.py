@@ -153,6 +153,9 @@ class Weighted:
         self.shares, self.outright, self.otherwise = shares, outright, otherwise
         self.proportional = proportional  # whether a bias takes its part of the sum, as a value would
 
+    def __repr__(self) -> str:
+        return self.shares.__qualname__.split(".", 1)[0]
+
     def __call__(self, op: Op) -> Pull:
         if op.name not in WEIGHTED and self.otherwise is not None:
             return self.otherwise(op)

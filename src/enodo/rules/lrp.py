@@ -154,27 +154,31 @@ def reweighted(change: Callable[[Tensor], Tensor], bias: bool = True, epsilon: f
     return Weighted(shares, otherwise=lambda op: op.vjp)
 
 
-def _outright(weigh: Callable[[Tensor], Tensor], epsilon: float) -> Weighted:
-    """Shares in proportion to weights alone."""
-
-    def shares(layer: Layer) -> Pulled:
-        z, pull = layer.through(torch.ones_like(layer.x), weigh(layer.w))
-        return lambda relevance: pull(relevance / _stable(z, epsilon))
-
-    return Weighted(shares, outright=True)
-
-
 def flat(epsilon: float = 1e-9) -> Weighted:
     """LRP-flat: the same share for all values that a sum reads, whatever they are (Lapuschkin et al. 2019).
 
     For first layers, where it shows which places matter, not which of their values.
     """
-    return _outright(torch.ones_like, epsilon)
+
+    def shares(layer: Layer) -> Pulled:
+        return _by_weights(layer, torch.ones_like(layer.w), epsilon)
+
+    return Weighted(shares, outright=True)
 
 
 def w_square(epsilon: float = 1e-9) -> Weighted:
     """LRP-w-square: shares w_i^2, for first layers that read any real number (Montavon et al. 2017, deep Taylor)."""
-    return _outright(torch.square, epsilon)
+
+    def shares(layer: Layer) -> Pulled:
+        return _by_weights(layer, layer.w.square(), epsilon)
+
+    return Weighted(shares, outright=True)
+
+
+def _by_weights(layer: Layer, weights: Tensor, epsilon: float) -> Pulled:
+    """Shares of relevance in proportion to weights alone."""
+    z, pull = layer.through(torch.ones_like(layer.x), weights)
+    return lambda relevance: pull(relevance / _stable(z, epsilon))
 
 
 def box(low: Any, high: Any, epsilon: float = 1e-9) -> Weighted:

@@ -82,6 +82,8 @@ class Made:
     layer: Callable[[], Layer] | None
     shares: Shares
     versions: tuple[int, int]  # of x and of what was made; code in place would have changed them
+    arrives: bool = False  # whether relevance is carried to x,
+    onward: bool = False  # and from the result
 
     @property
     def shape(self) -> tuple[int, bool]:

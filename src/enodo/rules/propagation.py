@@ -20,7 +20,7 @@ from enodo.core.operations import Bound, is_live, running_module, tensors_in
 from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Treatment, own
 
 from . import merging
-from .carry import carried, carrying
+from .carry import Carried, carrying
 from .composites import COMPOSITES
 from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, layer_of, roles
 
@@ -82,7 +82,10 @@ class Propagation:
             op, placed.op = placed.op, None
             layer = None if op is None else functools.partial(placed.layer, op)
             versions = placed.x._version, out._version
-            merging.remember(out, merging.Made(placed.name, placed.call, placed.x, layer, placed.shares, versions))
+            made = merging.Made(
+                placed.name, placed.call, placed.x, layer, placed.shares, versions, placed.arrives, placed.onward
+            )
+            merging.remember(out, made)
 
     def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         """Remember what a batch norm made, and what has a layer with weights before it."""
@@ -175,12 +178,12 @@ class Propagation:
         def choose(*args: Any, **kwargs: Any) -> Treatment:
             found = treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
             floats = [t for _, t in tensors_in(args, kwargs) if t.is_floating_point() or t.is_complex()]
-            to = [self.carried_to(t) for t in floats]
+            to = [is_live(t) and self.carried_to(t) for t in floats]
             if isinstance(found, (Refuse, Decompose)) or not any(to):
                 return found
             below = any(map(self._below, floats))
             rule = own if isinstance(found, Plain) else found
-            return carried(rule, to, onward=self.everywhere or not below, first=self.first is not None and not below)
+            return Carried(rule, to, self.everywhere or not below, self.first is not None and not below)
 
         return Depends(choose)
 
@@ -200,9 +203,8 @@ class Placed:
         self, at: Propagation, name: str, call: Bound, x: Tensor, rule: Weighted, layer: Callable[[Op], Layer]
     ) -> None:
         self.at, self.name, self.call, self.x, self.layer, self.rule = at, name, call, x, layer, rule
-        arrives = at.carried_to(x)
-        plain = not (arrives or rule.outright)
-        self.shares: Shares = rule.shares if plain else carrying(rule, arrives, onward=at.everywhere)
+        self.onward, self.arrives = at.everywhere, at.carried_to(x) or rule.outright
+        self.shares: Shares = carrying(rule, at.carried_to(x), self.onward) if self.arrives else rule.shares
         self.op: Op | None = None  # once it has been asked about
 
     @property
@@ -212,6 +214,7 @@ class Placed:
 
     def __call__(self, op: Op) -> Pull:
         self.op, i, count = op, 0 if self.layer is not layer_of else roles(op.name, op.call)[0], len(op.xs)
+        self.to = [self.arrives and k == i for k in range(count)]
         return self.at.defer(lambda: aimed(self.shares(self.layer(op)), i, count))
 
 

@@ -14,7 +14,7 @@ from enodo.core.operations import is_live, tensors_in
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Table, Treatment
 
 from . import composites, elementwise, extremes, normalised
-from .differences import bilinear, matrix_product, picked, product, quotient, secant, switched
+from .differences import bilinear, matrix_product, picked, product, quotient, rectified, secant, switched
 from .linear import BY_PLACE, LINEAR, only_first
 from .losses import LOSSES
 from .recurrent import RECURRENT
@@ -53,6 +53,7 @@ RESCALE = Table(
         **extremes.EXTREMES,
         **dict.fromkeys(elementwise.KINKED, secant(3 / 4)),
         **dict.fromkeys(elementwise.CUT, secant(None)),
+        "relu": rectified,
         **dict.fromkeys(elementwise.SMOOTH, secant(1 / 3)),
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
@@ -71,3 +72,5 @@ RESCALE = Table(
     },
     compares=True,
 )
+# For backward passes under vmap.
+CROSSED = RESCALE | {"batch_norm": Depends(composites.folded_norm)}

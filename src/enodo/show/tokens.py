@@ -117,7 +117,9 @@ def facts_of(attribution: Attribution, row: int) -> Facts:
     target, names = attribution.target, attribution.class_names
     index = target[row] if isinstance(target, list) and len(target) > row else target
     named = names[index] if names and isinstance(index, int) and -len(names) <= index < len(names) else None
-    left = None if gap is None or score is None or start is None else share_of(gap, score - start)
+    left = None
+    if gap is not None and score is not None and start is not None:
+        left = share_of(gap, score - start).replace("less than", "<")
     return Facts(reading.prediction, reading.probability, reading.label, reading.target or named, score, left)
 
 

@@ -31,5 +31,5 @@ def scores(game: Game, masks: Values) -> Tensor:
 
 def _mixed(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
     if not is_continuous(x):
-        return torch.where(share > 0.5, x, other)
-    return torch.lerp(other.expand(share.shape), x.expand(share.shape), share.to(x.dtype))
+        return torch.where(share.to(x.device) > 0.5, x, other)
+    return torch.lerp(other.expand(share.shape), x.expand(share.shape), share.to(x))

@@ -35,7 +35,7 @@ def shapley_interactions(q: Question, *, features: Any = None, max_evaluations: 
 
     >>> import torch, enodo
     >>> a = enodo.explain(lambda x: x[:, 0] * x[:, 1] + x[:, 2], torch.ones(1, 3), "shapley_interactions")
-    >>> a.details["interactions"][0]
+    >>> a.details["interactions"][0].abs().round(decimals=3)
     tensor([[0.0000, 0.5000, 0.0000],
             [0.5000, 0.0000, 0.0000],
             [0.0000, 0.0000, 1.0000]])

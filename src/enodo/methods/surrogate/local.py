@@ -56,7 +56,7 @@ def lime(
     check_evaluations(max_evaluations)
     near, draw = Similarity(similarity, width), Draw(coalitions)
     if isinstance(regressor, str) and regressor not in PENALISED:
-        refuse("regressor", regressor, '"lasso", "ridge" or an object with fit(X, y, sample_weight)')
+        refuse("regressor", repr(regressor), '"lasso", "ridge" or an object with fit(X, y, sample_weight)')
     if not isinstance(regressor, str) and not callable(getattr(regressor, "fit", None)):
         refuse("regressor", regressor, '"lasso", "ridge" or an object with fit(X, y, sample_weight)', kind=BadType)
     if isinstance(penalty, bool) or not isinstance(penalty, (int, float)):

@@ -37,8 +37,8 @@ class Similarity:
     width: float | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.spec) and self.spec not in WIDTHS:
-            refuse("similarity", self.spec, '"cosine", "euclidean" or a function')
+        if not callable(self.spec) and (not isinstance(self.spec, str) or self.spec not in WIDTHS):
+            refuse("similarity", repr(self.spec), '"cosine", "euclidean" or a function')
         if self.width is None:
             return
         if isinstance(self.width, bool) or not isinstance(self.width, (int, float)) or not self.width > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +16,15 @@ MOST = 2**30  # evaluations: as many as its users ask for
 
 
 class Sampled(Perturbing):
-    """A method that samples: `torch.manual_seed` governs it, and outputs of any shape (B, ...) are explained."""
+    """A method that samples: `torch.manual_seed` governs it."""
+
+    _every_output = False  # whether, without a target, every number of an output (B, ...) is explained
 
     def _perturbed(self, method: Any, inputs: Any, **question: Any) -> Any:
-        if question.get("target") is not None:
+        if question.get("target") is not None or not self._every_output:
             return super()._perturbed(method, inputs, seeded=True, **question)
         shape: list[int] = []
-        found = super()._perturbed(method, inputs, seeded=True, **question | {"target": _every(self, shape)})
+        found = super()._perturbed(method, inputs, seeded=True, **question | {"target": _every(shape)})
         return _outputs_second(found, shape) if shape else found
 
     def _of_batch(self, method: Any, inputs: Any, **asked: Any) -> Any:
@@ -31,11 +34,11 @@ class Sampled(Perturbing):
         return super()._of_batch(method, inputs, **asked)
 
 
-def _every(explainer: Sampled, shape: list[int]) -> Callable[[Any], Any]:
+def _every(shape: list[int]) -> Callable[[Any], Any]:
     """A target that takes every number of a row's output, and tells the shape that they have there."""
 
     def target(output: Any) -> Any:
-        if not isinstance(output, Tensor) or output.ndim < 2 or output[0].numel() == 1:
+        if not isinstance(output, Tensor) or output.ndim < 2:
             return output
         shape[:] = output.shape[1:]
         return output.flatten(1)
@@ -47,13 +50,15 @@ def _outputs_second(found: Any, shape: list[int]) -> Any:
     """Attributions (T, B, ...) as (B, *shape, ...)."""
     if isinstance(found, tuple):
         return tuple(_outputs_second(t, shape) for t in found)
-    return found.movedim(0, 1).unflatten(1, shape)
+    several = found if math.prod(shape) > 1 else found[None]
+    return several.movedim(0, 1).unflatten(1, shape)
 
 
 class ShapleyValueSampling(Sampled):
     """Method `shapley_sampling`: `n_samples` orders of the features, in pairs; exact where that costs no more."""
 
     _names = {"permutations": "n_samples"}  # noqa: RUF012
+    _every_output = True
 
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         super().__init__(forward_func)

@@ -113,7 +113,7 @@ class ExponentialKernel:
 
     def __init__(self, distance_mode: str, kernel_width: float) -> None:
         if distance_mode not in ("cosine", "euclidean"):
-            refuse("distance_mode", distance_mode, '"cosine" or "euclidean"')
+            refuse("distance_mode", repr(distance_mode), '"cosine" or "euclidean"')
         self.distance_mode, self.kernel_width = distance_mode, kernel_width
 
     def __call__(self, original_inp: Any, perturbed_inp: Any, __: Any = None, **kwargs: Any) -> float:

@@ -38,7 +38,7 @@ class LinearModel(nn.Module, Model):
     ) -> None:
         """Make the layers: of given sizes, or with given values; `affine_norm` lets the normalisation learn."""
         if norm_type not in self.SUPPORTED_NORMS:
-            refuse("norm_type", norm_type, f"one of {self.SUPPORTED_NORMS}")
+            refuse("norm_type", repr(norm_type), f"one of {self.SUPPORTED_NORMS}")
         if weight_values is not None:
             in_features = weight_values.shape[-1]
             out_features = 1 if weight_values.ndim == 1 else len(weight_values)

@@ -48,7 +48,7 @@ def sgd_train_linear_model(
     fallen by `threshold` for `patience` steps, or after `max_epoch` rounds.
     """
     if init_scheme not in (None, "zeros", "xavier"):
-        refuse("init_scheme", init_scheme, '"zeros", "xavier" or None')
+        refuse("init_scheme", repr(init_scheme), '"zeros", "xavier" or None')
 
     def batches() -> Any:
         for batch in dataloader:

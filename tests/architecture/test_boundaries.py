@@ -51,7 +51,9 @@ def hooks(module: Module) -> Iterator[str]:
 
 def modes(module: Module) -> Iterator[str]:
     if module.name not in MODE_FILES and not module.name.startswith(MODE_ROOMS):
-        yield from _uses(module, MODES, "function modes belong to core/watch.py, core/partial.py, core/record.py and the rules")
+        yield from _uses(
+            module, MODES, "function modes belong to core/watch.py, core/partial.py, core/record.py and the rules"
+        )
 
 
 def derivatives(module: Module) -> Iterator[str]:

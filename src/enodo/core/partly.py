@@ -30,6 +30,8 @@ class Partly:
         self.q = q
         self.record: Record | None = None
         self.failed = False
+        model = q.call.model
+        self.own = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
 
     @staticmethod
     def suits(q: Question) -> bool:
@@ -50,8 +52,7 @@ class Partly:
         try:
             if self.record is None:
                 self.record = self._recorded()
-            own = (*q.call.model.parameters(), *q.call.model.buffers())
-            return self._replayed(Replay(self.record, k, own), patch, x, k)
+            return self._replayed(Replay(self.record, k, self.own), patch, x, k)
         except _MISSED as error:
             if is_out_of_memory(error):
                 raise

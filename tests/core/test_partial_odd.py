@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -72,12 +74,13 @@ class Square(nn.Module):
         return x * x
 
 
-SQUARE = torch.jit.trace(Square(), torch.ones(2))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    SQUARE = torch.jit.trace(Square(), torch.ones(2))
 WRITING = (same_tensor, detached, seen_in_a_view, through_data)
 HIDDEN = (scripted, scripted_rows_second, mapped, by_numpy, by_numbers)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("odd", "method", "options"),
     [(odd, "occlusion", {"window": (3, 9, 9), "strides": (3, 9, 9)}) for odd in WRITING]

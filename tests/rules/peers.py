@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -74,7 +74,7 @@ def _patched(monkeypatch: pytest.MonkeyPatch, patches: dict[Any, Callable[[Any],
         for name in ("forward", "original_forward", "eager_attention_forward", "ALL_ATTENTION_FUNCTIONS"):
             kept = getattr(target, name, None)
             if name in vars(target):
-                monkeypatch.setattr(target, name, dict(kept) if isinstance(kept, dict) else kept)
+                monkeypatch.setattr(target, name, _Functions(kept) if isinstance(kept, Mapping) else kept)
             elif name == "original_forward":
                 monkeypatch.setattr(target, name, None, raising=False)
         patch(target)

@@ -18,6 +18,11 @@ from .registry import Card
 from .result import Attribution, provenance
 from .values import Values
 
+CANCELS = (
+    "The attributions within each token's vector cancel, so that their sums are rounding errors: a norm after the"
+    " embedding does this to gradients. Ask a method that multiplies by the values, such as integrated_gradients."
+)
+
 
 def gathered(
     question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
@@ -38,6 +43,9 @@ def gathered(
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
     dims = row_dims(first.sight) if len(answers) > 1 else 0
+    for q, v in answers:
+        if q.wrt.ids and q.wrt.per_token and _cancels(v):
+            q.log.note(CANCELS)
     trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
@@ -131,3 +139,11 @@ def _name_the_source(question: Question, scores: Tensor) -> None:
         if not p.isfinite().all():
             refuse("model", f"NaN or infinity in its parameter {name!r}", "finite parameters", kind=NotFinite)
     refuse("model", f"NaN or infinity as the score of rows {rows[:8]}", "finite scores", kind=NotFinite)
+
+
+def _cancels(vectors: Values) -> bool:
+    """Whether the sums over the last dimension are no more than the rounding errors of summing."""
+    sizes = [(t.sum(-1).abs().max(), t.abs().sum(-1).max()) for t in vectors.leaves if t.numel() and t.ndim > 1]
+    return bool(sizes) and all(
+        size > 0 and total <= min(64 * torch.finfo(size.dtype).eps, 1e-4) * size for total, size in sizes
+    )

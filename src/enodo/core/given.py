@@ -154,7 +154,10 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
     try:
         whole = given.expand(t.shape)
     except RuntimeError:
-        refuse(name, given, f"shape {tuple(t.shape)}, {tuple(row)} for all rows alike, or one that broadcasts")
+        expected = f"shape {tuple(t.shape)}, {tuple(row)} for all rows alike, or one that broadcasts"
+        many = name == "baseline" and given.shape[1:] == row
+        hint = "To a method that switches features off, give several rows as enodo.Absence.background(rows)."
+        refuse(name, given, expected, hint if many else "")
     return whole[:1] if background and given.ndim < t.ndim else whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Partly:
         self.record: Record | None = None
         self.failed = False
         self.measured = False  # whether it is known how much such a pass holds
+        model = q.call.model
+        self.own = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
 
     @staticmethod
     def suits(q: Question) -> bool:
@@ -51,9 +53,7 @@ class Partly:
         try:
             if self.record is None:
                 self.record = self._recorded()
-            model: Any = q.call.model
-            own = (*model.parameters(), *model.buffers())
-            return self._replayed(Replay(self.record, k, own), patch, x, k)
+            return self._replayed(Replay(self.record, k, self.own), patch, x, k)
         except _MISSED as error:
             if is_out_of_memory(error):
                 raise

@@ -277,3 +277,19 @@ class TestWaysToTheLookup:
     def test_embedding_without_ids_is_refused(self):
         with pytest.raises(BadArgument, match="integer inputs"):
             enodo.explain(lambda x: x.sum(1), uniform(2, 3), IG, wrt=EMBEDDING)
+
+
+NOISY = [("smoothgrad", {"noise": 0.3}), ("gradient_shap", {"baseline": IDS[:2]})]
+
+
+@pytest.mark.parametrize(("method", "options"), NOISY)
+def test_the_standard_error_is_that_of_the_sums_over_a_tokens_vector(method, options):
+    """As answers under many seeds spread: the entries of a vector vary together, so theirs do not add up."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Embedding(11, 6), nn.Linear(6, 6), nn.Tanh(), nn.Flatten(), nn.Linear(24, 5), nn.Tanh()]
+        bag = nn.Sequential(*layers, nn.Linear(5, 1))
+    asked = [enodo.explain(bag.double().eval(), IDS, method, seed=s, samples=20, **options) for s in range(60)]
+    spread = torch.stack([a.tensor for a in asked]).std(0)
+    said = torch.stack([a.stderr for a in asked]).square().mean(0).sqrt()
+    assert ((said / spread - 1).abs() < 0.35).all()

@@ -16,7 +16,7 @@ from .batch import Batch
 from .budget import Budget
 from .errors import describe, refuse
 from .log import Log
-from .places import Sight, Visit, Where, lookups_met, present
+from .places import Sight, Visit, Where, lookups_met, present, told
 from .points import Point
 from .rules import Rules
 from .running import Call, forward
@@ -188,14 +188,17 @@ class Asked:
         x0: Values = self.memo["entry x0"]
         return x0
 
-    def present(self, values: Values) -> Any:
-        """Values at `wrt` in the structure found there, as a reader wants them."""
-        return present(values, self.sight, self.call.inputs, self.lead_of(values))
+    def told(self, values: Values, lead: int | None = None) -> Values:
+        """Values at `wrt` with one number a token, as readers are told them; the memo's "stderr" is of these."""
+        return told(values, self.sight, self.call.inputs, self.lead_of(values) if lead is None else lead)
+
+    def present(self, said: Values, lead: int) -> Any:
+        """Values as they are `told`, in the structure found at `wrt`."""
+        return present(said, self.sight, self.call.inputs, lead)
 
     def lead_of(self, values: Values) -> int:
         """How many dimensions of an answer stand before the rows; one of another rank than x says so in the memo."""
-        lead: int = self.memo.get("lead", values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0)
-        return lead
+        return int(self.memo.get("lead", values.leaves[0].ndim - self.x.leaves[0].ndim if len(values) else 0))
 
     # ---------------------------------------------------------------- passes
     def _see(self) -> None:

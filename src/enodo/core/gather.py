@@ -46,9 +46,9 @@ def gathered(
     for q, v in answers:
         if q.wrt.ids and q.wrt.per_token and _cancels(v):
             q.log.note(CANCELS)
-    trees_ = [q.present(v.to_dtype_of(q.x)) for q, v in answers]
+    trees_ = [q.present(q.told(v.to_dtype_of(q.x)), lead) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
-    stderr = [q.present(q.memo["stderr"]) for q, _ in answers if "stderr" in q.memo]
+    stderr = [q.present(q.memo["stderr"], lead) for q, _ in answers if "stderr" in q.memo]
     return Attribution(
         values=_joined(trees_, lead, dims),
         scores=scores,

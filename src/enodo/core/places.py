@@ -163,11 +163,27 @@ class Visit:
         return Tracker(rows, [trees.get(inputs, path) for path in self.where.ids], self.lookup)
 
 
-def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
-    """Values at a place, as a reader wants them: in the structure found there, one number a token.
+def told(values: Values, sight: Sight, inputs: Any, lead: int) -> Values:
+    """Values at a place with one number a token in the place of the vectors that token ids look up.
 
-    `lead` counts the dimensions before the batch (1 for several targets). What cannot be explained is zero (integer
-    inputs that met no lookup) or None (what is no tensor).
+    `lead` counts the dimensions before the batch (1 for several targets).
+    """
+    where, vectors = sight.where, len(values) - len(sight.lookups)
+    if not (where.ids and where.per_token):
+        return values
+    tokens = []
+    for number, path in enumerate(where.ids):
+        shape = trees.get(inputs, path).shape[1:]
+        looked_up = zip(sight.lookups, values.leaves[vectors:], strict=True)
+        sums = [found.per_token(v, lead, shape) for found, v in looked_up if found.leaf == number]
+        tokens += [torch.stack(sums).sum(0)] if sums else []
+    return Values([*values.leaves[:vectors], *tokens])
+
+
+def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
+    """Values as they are `told`, in the structure found at the place.
+
+    What cannot be explained is zero (integer inputs that met no lookup) or None (what is no tensor).
     """
     rest = iter(values.leaves)
     like = values.leaves[0] if len(values) else None
@@ -177,15 +193,9 @@ def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
     if where.ids and where.per_token:
         i = next(i for i, p in enumerate(where.points) if p.side == "input")
         depth = len(where.points[i].path)
-        for number, path in enumerate(where.ids):
-            ids = trees.get(inputs, path)
-            scores = [
-                found.per_token(v, lead, ids.shape[1:])
-                for found, v in zip(sight.lookups, vectors, strict=True)
-                if found.leaf == number
-            ]
-            if scores:
-                parts[i] = trees.put(parts[i], path[depth:], torch.stack(scores).sum(0))
+        met = [path for path, found in zip(where.ids, lookups_met(sight), strict=True) if found]
+        for path, tokens in zip(met, vectors, strict=True):
+            parts[i] = trees.put(parts[i], path[depth:], tokens)
     elif where.ids:
         parts = [vectors[0] if len(vectors) == 1 else tuple(vectors)]
     return tuple(parts) if where.several else parts[0]

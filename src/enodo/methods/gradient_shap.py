@@ -105,7 +105,7 @@ def gradient_shap(
     if samples < 1:
         refuse("samples", samples, "at least 1")
     draws = Draws(q.entry_x, q.entry_x0, deviations(noise, q.entry_x) if noise else None, q.streams)
-    moments, deltas = Moments(), []
+    moments, told, deltas = Moments(), Moments(), []
     done = 0
     for i, j, (_, g) in q.seen(samples, draws):
         start, end = _slice(draws.ends, i - done, j - done)
@@ -114,9 +114,10 @@ def gradient_shap(
             done = j
         part = g.map(times, _way(q, start, end)) if multiply else g
         moments.add(part)
+        told.add(q.told(part))
         if sample_deltas:
             deltas.append(_deltas(q, part, start, end))
-    q.memo["stderr"] = moments.stderr
+    q.memo["stderr"] = told.stderr
     if deltas:
         q.memo["delta"] = torch.cat(deltas).detach()
     return moments.mean if moments.mean is not None else q.x

@@ -30,6 +30,8 @@ def smoothed(
 ) -> Moments:
     """The moments of a method's answers (their squares) over `samples` noisy copies of the inputs.
 
+    The standard error is that of what a reader is told, sums over the vectors of tokens, and is left in the memo.
+
     Each copy adds Gaussian noise whose standard deviation is `noise`, times the range (largest - smallest value) of
     each row of each input where `relative`; a sequence has one for each input tensor. Token ids get theirs on the
     vectors they look up. With `draw_baseline` the rows of `baseline` are a background, of which each copy of a row
@@ -53,7 +55,7 @@ def smoothed(
                 "Relative noise is a share of the range of a row's values: a row whose values are all equal gets none."
             )
         width = width * ranges
-    streams, moments, deltas, done = q.streams, Moments(), [], 0
+    streams, moments, told, deltas, done = q.streams, Moments(), Moments(), [], 0
     while done < samples:
         k = q.budget.points(q.rows, samples - done)
         noisy = [x + streams.normal(x) * width for _ in range(k)]
@@ -64,8 +66,11 @@ def smoothed(
             deltas.append(_by_copy(_deltas(copies, answer), copies.scores.ndim - 1, k))
         lead = q.memo["lead"] = copies.lead_of(answer)
         answer = answer.map(_by_copy, lead, k)
-        moments.add(answer * answer if square else answer)
+        answer = answer * answer if square else answer
+        moments.add(answer)
+        told.add(q.told(answer, lead + 1))
         done += k
+    q.memo["stderr"] = told.stderr
     if deltas:
         q.memo["delta"] = torch.cat(deltas).detach()
     return moments
@@ -110,7 +115,6 @@ def smoothgrad(
     """
     extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
     moments = smoothed(q, inner, samples, noise, relative, options, **extra)
-    q.memo["stderr"] = moments.stderr
     return moments.mean or q.x
 
 
@@ -135,7 +139,6 @@ def smoothgrad_sq(
     """The mean of the squared attributions over noisy copies of the inputs: (1/n) sum_k method(x + e_k)^2."""
     extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
     moments = smoothed(q, inner, samples, noise, relative, options, square=True, **extra)
-    q.memo["stderr"] = moments.stderr
     return moments.mean or q.x
 
 
@@ -159,9 +162,9 @@ def vargrad(
 ) -> Values:
     """The variance of a method's attributions over noisy copies of the inputs, E[a^2] - E[a]^2.
 
-    Its standard error is that of a normal sample: variance * sqrt(2 / (n - 1)).
+    Its standard error is that of a normal sample: variance * sqrt(2 / (n - 1)); of sums over tokens' vectors, at most.
     """
     extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
     moments = smoothed(q, inner, samples, noise, relative, options, **extra)
-    q.memo["stderr"] = moments.variance * (2 / max(samples - 1, 1)) ** 0.5
+    q.memo["stderr"] = q.told(moments.variance * (2 / max(samples - 1, 1)) ** 0.5)
     return moments.variance

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from enodo.core.errors import BadType, refuse
 from enodo.core.game import Game
-from enodo.core.places import present
 from enodo.core.question import Question
 from enodo.core.values import Values
 
@@ -87,7 +86,7 @@ def _one(q: Question, b: int) -> Values:
 def row_of(q: Question, values: Values, b: int) -> Any:
     """Values of row b, some of them, in the structure at `wrt`."""
     alone = q.take(torch.tensor([b]))
-    return present(values, alone.sight, alone.call.inputs, 0)
+    return alone.present(alone.told(values, 0), 0)
 
 
 @dataclass(frozen=True)

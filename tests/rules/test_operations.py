@@ -16,6 +16,7 @@ from tests.rules.nets import settled
 INDEX = torch.tensor([2, 0, 3])
 HALF = torch.arange(24).reshape(4, 6) % 2 == 0
 WEIGHT = normal(5, 6, seed=9)
+STATS = [normal(4, seed=s).abs() + 0.5 for s in range(4)]  # of four channels: weight, bias, mean, variance
 # Functions of (B, 4, 6); the scores are their sums, weighted so that no two entries count alike.
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "prod": lambda x: torch.prod(x, 1) + x.prod(2).sum(1, keepdim=True) + x.prod(1, keepdim=True)[:, 0],
@@ -61,6 +62,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "local response": lambda x: F.local_response_norm(x, 2),
     "rms_norm": lambda x: F.rms_norm(x, (6,), normal(6, seed=4)) + nn.RMSNorm(6).double()(x),
     "layer_norm": lambda x: F.layer_norm(x, (4, 6)) + torch.layer_norm(x, (6,)) + F.instance_norm(x),
+    "batch_norm": lambda x: torch.batch_norm(x, *STATS, False, 0.1, 1e-5, False).exp()
+    + F.batch_norm(x, STATS[2], STATS[3], STATS[0], STATS[1]).tanh(),
     "lengths": lambda x: torch.linalg.norm(x, dim=2) + x.norm(dim=2) + torch.linalg.vector_norm(x, 3, dim=2),
     "matrix norms": lambda x: torch.linalg.norm(x, "fro", dim=(1, 2)) + torch.linalg.matrix_norm(x, 1)
     + torch.linalg.matrix_norm(x, float("inf")) - torch.linalg.norm(x, -1, dim=(1, 2)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor
 from enodo.core.operations import is_live, operation
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
 from enodo.core.values import accumulator
+
+T = TypeVar("T")
 
 
 @operation
@@ -58,6 +61,20 @@ def _group_norm(
     return _scaled(groups, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
 
 
+def either_order(fn: Callable[..., T]) -> Callable[..., T]:
+    """A function with the arguments of F.batch_norm, for torch.batch_norm too, which has nine in another order."""
+
+    @functools.wraps(fn)
+    def called(*args: Any, **kwargs: Any) -> T:
+        if len(args) + len(kwargs) == 9:
+            x, weight, bias, mean, var, training, momentum, eps, _ = (*args, *kwargs.values())
+            return fn(x, mean, var, weight, bias, training, momentum, eps)
+        return fn(*args, **kwargs)
+
+    return called
+
+
+@either_order
 def _batch_norm(
     input: Tensor,
     running_mean: Any = None,
@@ -74,6 +91,7 @@ def _batch_norm(
     return Decompose(_batch_statistics)
 
 
+@either_order
 def _batch_statistics(
     input: Tensor,
     running_mean: Any = None,
@@ -99,6 +117,7 @@ def folded_norm(input: Any, *args: Any, **kwargs: Any) -> Treatment:
     return Decompose(_folded) if usual is PLAIN else usual
 
 
+@either_order
 def _folded(
     input: Tensor,
     running_mean: Tensor,

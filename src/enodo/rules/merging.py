@@ -17,6 +17,7 @@ from torch import Tensor
 from enodo.core.operations import Bound, operation
 from enodo.core.tables import Op, Pull, Rule, closed
 
+from .composites import either_order
 from .layer import CONVOLUTIONS, DENSE, Layer, Shares, Weighted, aimed, layer_of, roles
 
 _MADE, _NORMED = "_made_by_layer", "_made_by_norm"
@@ -36,10 +37,7 @@ class Norm:
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Norm:
-        """The norm that a call does, of F.batch_norm or of torch.batch_norm (which has nine arguments)."""
-        if len(args) + len(kwargs) == 9:
-            input, weight, bias, mean, var, training, _, eps, _ = (*args, *kwargs.values())
-            return Norm(input, mean, var, weight, bias, eps, training)
+        """The norm that a call does, of F.batch_norm or of torch.batch_norm."""
         return _norm(*args, **kwargs)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -59,6 +57,7 @@ class Norm:
         return scale, shift if self.bias is None else shift + self.bias.detach()
 
 
+@either_order
 def _norm(
     input: Tensor,
     running_mean: Any = None,

@@ -87,7 +87,7 @@ RECURRENT = {"GRU": settled(nn.GRU(6, 5, 2, batch_first=True, bidirectional=True
 # Constants absorb relevance, biases among them.
 ABSORBING = frozenset(
     ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "baddbmm", "addmm", "linear",
-     "losses", "squeezed", "padded", "GRU", "GRUCell")
+     "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm")
 )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,16 +21,6 @@ APART = frozenset(
     " raw_attention score_cam".split()
 )
 METHODS = sorted(set(enodo.methods()) - APART)
-# Methods on one mechanism share the cases: each case is asked of every third of them. LAWS=all asks all of all.
-KINDS = (
-    "banzhaf exact_shapley feature_ablation feature_permutation k_out kernel_shap lime occlusion owen rise"
-    " shapley_interactions shapley_sampling sobol",
-    "ablation_cam eigen_cam eigen_grad_cam grad_cam grad_cam_plus_plus hires_cam layer_cam xgrad_cam",
-    "gradient_shap smoothgrad smoothgrad_sq vargrad",
-)
-TURN = {method: turn for kind in KINDS for turn, method in enumerate(kind.split())}
-if os.environ.get("LAWS") == "all":
-    TURN = {}
 NO_LAYERS = ("function", "dense box", "dense mask", "in place on the inputs")
 
 
@@ -75,9 +64,7 @@ def places(method: str, case: Case) -> Iterator[tuple[Any, Any]]:
 def every(methods: Sequence[str] = METHODS, cases: Sequence[str] = tuple(CASES)) -> list[tuple[str, str]]:
     """(method, case) for each that makes sense; neurons need a layer, and one row has none to be permuted with."""
     senseless = {("neuron_conductance", c) for c in NO_LAYERS} | {("feature_permutation", "one row")}
-    number = {case: i for i, case in enumerate(CASES)}
-    shared = {(m, c) for m, turn in TURN.items() for c, i in number.items() if (turn + i) % 3}
-    return [(m, c) for m in methods for c in cases if (m, c) not in senseless | shared]
+    return [(m, c) for m in methods for c in cases if (m, c) not in senseless]
 
 
 def rotated(share: int) -> list[tuple[str, str, int]]:

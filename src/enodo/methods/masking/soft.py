@@ -20,7 +20,8 @@ def scores(game: Game, masks: Values) -> Tensor:
     one = game.absence.removal is None and game.absence.paint is None and len(game.worlds.leaves[0]) == 1
     if not one:
         given = f"{game.absence}, for masks that let part of a value through"
-        refuse("baseline", given, "a single stand-in for each value", "Give another baseline; rise takes this one with features=.")
+        instead = "Give another baseline; rise takes this one with features=."
+        refuse("baseline", given, "a single stand-in for each value", instead)
 
     def points(i: int, j: int) -> Values:
         return q.x.map(_mixed, game.worlds, masks.map(lambda t: t[i:j]))

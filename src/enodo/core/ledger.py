@@ -68,10 +68,6 @@ class Ledger:
         for holder, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
             holder[slot] = holder[slot].clone()
 
-    def rewind(self) -> None:
-        """Be read from the start again."""
-        self.read = 0
-
     def next(self, name: str, xs: list[Tensor]) -> Entry:
         """The entry of the operation that is about to be done."""
         self._where.clear()

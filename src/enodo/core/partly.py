@@ -46,9 +46,11 @@ class Partly:
 
     def scored(self, x: Values, k: int) -> Tensor | None:
         """The scores (k, 1) or (k, T, 1) with `wrt` set to k points (k, 1, ...)."""
+        if self.failed or k == 1:
+            return None
         q = self.q
         patch = _patch(q.x.leaves[0], x.leaves[0][:, 0]) if q.wrt.at_inputs else None
-        if self.failed or k == 1 or (q.wrt.at_inputs and patch is None):
+        if q.wrt.at_inputs and patch is None:
             return None
         try:
             if self.record is None:

@@ -18,8 +18,6 @@ from torch import Tensor
 from . import tree as trees
 from .errors import refuse
 
-Likely = Callable[[trees.Path], int]
-
 
 @dataclass(frozen=True)
 class Form:

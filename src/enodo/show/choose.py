@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 OF_ROWS = ("mean", "beeswarm", "heatmap", "dependence")  # kinds that show many rows in one drawing
 OF_ONE = ("bar", "waterfall")
 KINDS = (*pixels.KINDS, *series.KINDS, "channels", *OF_ONE, *OF_ROWS, "text")
-BIG = 1 << 20  # values of a row up to which they are read as float64
 
 
 @dataclass(frozen=True)

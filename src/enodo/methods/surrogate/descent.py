@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Settled:

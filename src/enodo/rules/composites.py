@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from enodo.core.operations import is_live, operation
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
 from enodo.core.values import accumulator
 
-T = TypeVar("T")
+from .norm import Norm
 
 
 @operation
@@ -61,79 +60,38 @@ def _group_norm(
     return _scaled(groups, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
 
 
-def either_order(fn: Callable[..., T]) -> Callable[..., T]:
-    """A function with the arguments of F.batch_norm, for torch.batch_norm too, which has nine in another order."""
-
-    @functools.wraps(fn)
-    def called(*args: Any, **kwargs: Any) -> T:
-        if len(args) + len(kwargs) == 9:
-            x, weight, bias, mean, var, training, momentum, eps, _ = (*args, *kwargs.values())
-            return fn(x, mean, var, weight, bias, training, momentum, eps)
-        return fn(*args, **kwargs)
-
-    return called
-
-
-@either_order
-def _batch_norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Treatment:
+def _batch_norm(*args: Any, **kwargs: Any) -> Treatment:
     """Linear, unless it normalises by the batch, as in training: rows then depend on their mates in the model too."""
-    if not (training or running_mean is None or is_live(weight) or is_live(bias)):
+    norm = Norm.of(*args, **kwargs)
+    if not (norm.training or norm.mean is None or is_live(norm.weight) or is_live(norm.bias)):
         return PLAIN
     return Decompose(_batch_statistics)
 
 
-@either_order
-def _batch_statistics(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    first = input.transpose(0, 1)
-    if training or running_mean is None:
-        y = standardise(first.flatten(1), 1, eps, True).reshape(first.shape).transpose(0, 1)
+def _batch_statistics(*args: Any, **kwargs: Any) -> Tensor:
+    norm = Norm.of(*args, **kwargs)
+    x, first = norm.x, norm.x.transpose(0, 1)
+    if norm.training or norm.mean is None:
+        y = standardise(first.flatten(1), 1, norm.eps, True).reshape(first.shape).transpose(0, 1)
     else:
-        scale = torch.rsqrt(running_var + eps)
-        y = affine(input, _by_channel(scale, input.ndim), _by_channel(-running_mean * scale, input.ndim))
-    return _scaled(y, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
+        scale = torch.rsqrt(norm.var + norm.eps)
+        y = affine(x, _by_channel(scale, x.ndim), _by_channel(-norm.mean * scale, x.ndim))
+    return _scaled(y, _by_channel(norm.weight, x.ndim), _by_channel(norm.bias, x.ndim))
 
 
-def folded_norm(input: Any, *args: Any, **kwargs: Any) -> Treatment:
+def folded_norm(*args: Any, **kwargs: Any) -> Treatment:
     """A batch norm as one product and one sum: torch takes its own gradient slowly, and one by one under vmap."""
-    usual = _batch_norm(input, *args, **kwargs)
+    usual = _batch_norm(*args, **kwargs)
     return Decompose(_folded) if usual is PLAIN else usual
 
 
-@either_order
-def _folded(
-    input: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Tensor:
-    mean, var = running_mean.to(accumulator(input.dtype)), running_var
-    scale = torch.rsqrt(var + eps) if weight is None else torch.rsqrt(var + eps) * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    scale, shift = scale.to(input.dtype), shift.to(input.dtype)
-    return affine(input, _by_channel(scale, input.ndim), _by_channel(shift, input.ndim))
+def _folded(*args: Any, **kwargs: Any) -> Tensor:
+    norm = Norm.of(*args, **kwargs)
+    x, mean = norm.x, norm.mean.to(accumulator(norm.x.dtype))
+    scale = torch.rsqrt(norm.var + norm.eps) if norm.weight is None else torch.rsqrt(norm.var + norm.eps) * norm.weight
+    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+    return affine(x, _by_channel(scale, x.ndim), _by_channel(shift, x.ndim))
 
 
 def _instance_norm(

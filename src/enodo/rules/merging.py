@@ -10,65 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from enodo.core.operations import Bound, operation
 from enodo.core.tables import Op, Pull, Rule, closed
 
-from .composites import either_order
 from .layer import CONVOLUTIONS, DENSE, Layer, Shares, Weighted, aimed, layer_of, roles
+from .norm import Norm
 
 _MADE, _NORMED = "_made_by_layer", "_made_by_norm"
-
-
-@dataclass
-class Norm:
-    """A batch norm of x with fixed statistics."""
-
-    x: Tensor
-    mean: Tensor
-    var: Tensor
-    weight: Tensor | None
-    bias: Tensor | None
-    eps: float
-    training: bool = False
-
-    @staticmethod
-    def of(*args: Any, **kwargs: Any) -> Norm:
-        """The norm that a call does, of F.batch_norm or of torch.batch_norm."""
-        return _norm(*args, **kwargs)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """As F.batch_norm has them."""
-        return self.x, self.mean, self.var, self.weight, self.bias, self.training, 0.1, self.eps
-
-    @property
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """What channels are multiplied by, and what is added: (C,), (C,)."""
-        scale = torch.rsqrt(self.var.detach() + self.eps)
-        scale = scale if self.weight is None else scale * self.weight.detach()
-        shift = -self.mean.detach() * scale
-        return scale, shift if self.bias is None else shift + self.bias.detach()
-
-
-@either_order
-def _norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Norm:
-    return Norm(input, running_mean, running_var, weight, bias, eps, training)
 
 
 @dataclass

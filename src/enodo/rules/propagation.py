@@ -23,6 +23,7 @@ from . import merging
 from .carry import Carried, carrying
 from .composites import COMPOSITES
 from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, layer_of, roles
+from .norm import Norm
 
 _BELOW = "_below_weights"
 
@@ -90,7 +91,7 @@ class Propagation:
     def after(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         """Remember what a batch norm made, and what has a layer with weights before it."""
         if self.merge and name == "batch_norm" and isinstance(out, Tensor) and out.requires_grad:
-            norm = merging.Norm.of(*args, **kwargs)
+            norm = Norm.of(*args, **kwargs)
             if norm.mean is not None and merging.made_by(norm.x) is None:
                 merging.remember_norm(out, norm)
         if self.first is None and (self.last is None or self._each):
@@ -160,7 +161,7 @@ class Propagation:
         return self.rules[name]
 
     def _norm(self, *args: Any, **kwargs: Any) -> Treatment:
-        norm = merging.Norm.of(*args, **kwargs)
+        norm = Norm.of(*args, **kwargs)
         usual: Treatment = COMPOSITES["batch_norm"].choose(*norm.arguments)  # type: ignore[union-attr]
         made = merging.made_by(norm.x)
         if made is None or not isinstance(usual, Plain):

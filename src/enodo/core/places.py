@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from . import tree as trees
 from .errors import describe, refuse
-from .points import Point, Stop, on_layer, part_of
+from .points import Point, Seen, Stop, part_of
 from .values import Form, Values
 from .watch import Lookup, Tracker
 
@@ -28,21 +26,18 @@ class Where:
     ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
     per_token: bool = True  # whether lookups are summed to one number a token
     whole: tuple[trees.Path, ...] = ()  # integer inputs that are values themselves, for methods without gradients
+    at_inputs: bool = field(init=False)  # whether nothing but the inputs is asked about
+    late: bool = field(init=False)  # whether all are layers of a given call, so that a pass may be left after the last
 
-    @cached_property
-    def at_inputs(self) -> bool:
-        """Whether nothing but the inputs is asked about."""
-        return all(p.layer is None for p in self.points)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at_inputs", all(p.layer is None for p in self.points))
+        late = [p.layer is not None and p.call is not None and p.call >= 0 for p in self.points]
+        object.__setattr__(self, "late", all(late))
 
     def whole_at(self, point: Point) -> list[trees.Path]:
         """The paths, within the value at `point`, of integers that are values themselves."""
         depth = len(point.path)
         return [p[depth:] for p in self.whole if point.side == "input" and p[:depth] == point.path]
-
-    @cached_property
-    def late(self) -> bool:
-        """Whether every place is a layer of a given call, so that a pass may be left after the last of them."""
-        return all(p.layer is not None and p.call is not None and p.call >= 0 for p in self.points)
 
 
 @dataclass
@@ -136,13 +131,12 @@ class Visit:
         self.sight.vectors.append(vectors)
         return vectors.clone()
 
-    def attach(self, stack: ExitStack, token: object, leave: bool) -> None:
-        """Hook the layers asked about until `stack` closes; `leave` the pass once all have been seen."""
-        for i, point in enumerate(self.where.points):
-            if point.layer is not None:
-                on_layer(stack, point, token, self._on_call(i, point, leave))
+    def layers(self, leave: bool) -> list[tuple[Point, Seen]]:
+        """The layers asked about, each with what is to see it; they `leave` the pass once all have been seen."""
+        points = enumerate(self.where.points)
+        return [(point, self._on_call(i, point, leave)) for i, point in points if point.layer is not None]
 
-    def _on_call(self, i: int, point: Point, leave: bool) -> Any:
+    def _on_call(self, i: int, point: Point, leave: bool) -> Seen:
         wanted = None if point.call == -1 else point.call
         if self.known is not None and wanted is None:
             wanted = self.known.calls[i] - 1  # how often it runs is known by now

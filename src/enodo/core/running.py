@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,12 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from . import tree as trees
 from .errors import refuse
 from .places import Visit, Where
-from .points import Point, Stop, enter_pass, on_layer, part_of
+from .points import Point, Stop, Watched, part_of
 from .rules import Rules
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
+_NOTHING = nullcontext()
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 
@@ -74,6 +75,8 @@ class Call:
 
     def __call__(self, inputs: Any) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+        if isinstance(inputs, Tensor):
+            return self.model(inputs, *self.args, **self.kwargs)
         if isinstance(inputs, Mapping):
             return self.model(*self.args, **inputs, **self.kwargs)
         if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
@@ -158,44 +161,61 @@ def _forward(
     measure: bool = False,
     score: bool = True,
 ) -> tuple[Any, Load | None]:
-    token = object()
-    seen: list[Any] = []
-    leave = not score and bool(visits) and all(v.where.late for v in visits)
-    with torch.set_grad_enabled(grad), ExitStack() as context:
-        stand_ins = call.state.copies
-        if call.state.training:
-            stand_ins = {**stand_ins, **context.enter_context(_as_found(call.model))}
-        if call.state.compiled and hasattr(torch.compiler, "set_stance"):
-            context.enter_context(torch.compiler.set_stance("force_eager"))
-        if keep:
-            context.enter_context(_plain_attention)
-        rules, constants = _under(rules if grad else None, constants, visits)
+    state, seen = call.state, list[Any]()
+    leave = not score and bool(visits) and all([v.where.late for v in visits])
+    hooked = of.layer is not None or not all([v.where.at_inputs for v in visits])
+    stand_ins, around = state.copies, list[Any]()
+    if state.training:
+        stand_ins = {**stand_ins, **{id(b): b.detach().clone() for b in call.model.buffers()}}  # type: ignore[attr-defined]
+        around.append(_as_found(call.model))
+    if state.compiled and hasattr(torch.compiler, "set_stance"):
+        around.append(torch.compiler.set_stance("force_eager"))
+    if keep:
+        around.append(_plain_attention)
+    with torch.set_grad_enabled(grad):
+        if rules is not None:
+            rules, constants = _under(rules if grad else None, constants, visits)
         inputs = _given(call, visits, keep)
-        for visit in visits:
-            visit.attach(context, token, leave)
-        if of.layer is not None:
-            on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
+        if hooked:
+            layers = [layer for visit in visits for layer in visit.layers(leave)]
+            if of.layer is not None:
+                layers.append((of, _capture(of, seen, leave=of.call is not None and of.call >= 0)))
+            around.append(Watched(layers))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
-        if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
-            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins, rules))
+        if tracker or measure or stand_ins or (grad and frozen) or (state.shortcuts and not grad):
+            watch = Watch(constants if frozen else None, tracker, measure, stand_ins, rules)
+            around.append(watch)
         elif rules is not None:
-            context.enter_context(rules)
-        hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
-        if hooked:
-            context.callback(enter_pass(token))
+            around.append(rules)
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
-            context.enter_context(disable_saved_tensors_hooks(_RECOMPUTED))
-        output = _output(call, inputs, within, rules)
+            around.append(disable_saved_tensors_hooks(_RECOMPUTED))
+        with _all_of(around):
+            output = _output(call, inputs, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+@contextmanager
+def _entered(contexts: Sequence[Any]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+def _all_of(contexts: Sequence[Any]) -> Any:
+    """One context for any number of them, entered in order; most passes have none or one."""
+    if not contexts:
+        return _NOTHING
+    return contexts[0] if len(contexts) == 1 else _entered(contexts)
 
 
 def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
@@ -210,7 +230,7 @@ def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
 def _under(
     rules: Rules | None, constants: Constants | None, visits: Sequence[Visit]
 ) -> tuple[Rules | None, Constants | None]:
-    """The rules of a pass, if any, are told where its graph starts, and want parameters as constants."""
+    """The rules of a pass are told where its graph starts, and want parameters as constants."""
     if rules is None:
         return None, constants
     for visit in visits:
@@ -260,16 +280,15 @@ def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], An
 
 
 @contextmanager
-def _as_found(model: Any) -> Iterator[dict[int, Tensor]]:
-    """A model in train mode changes buffers (batch statistics) and draws random numbers.
+def _as_found(model: Any) -> Iterator[None]:
+    """A model in train mode changes buffers (batch statistics; the pass is given copies) and draws random numbers.
 
-    Gives copies of the buffers, by id, for the pass to change instead; puts back buffers that were exchanged for
-    others, and the state of the random generators.
+    Puts back buffers that were exchanged for others, and the state of the random generators.
     """
     kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
     try:
         with torch.random.fork_rng(enabled=True):
-            yield {id(b): b.detach().clone() for b in model.buffers()}
+            yield
     finally:
         for now, before in kept:
             now.update(before)

@@ -14,7 +14,7 @@ from torch import nn
 import enodo
 from enodo import EMBEDDING, INPUT, OUTPUT, BadArgument, Point
 from enodo.core import tree as trees
-from enodo.core.points import Point, Watched, locate
+from enodo.core.points import Watched, locate
 
 words = st.from_regex(r"[a-z_][a-z0-9_]{0,6}", fullmatch=True)
 names = st.lists(words | st.integers(0, 99).map(str), min_size=1, max_size=4).map(".".join)

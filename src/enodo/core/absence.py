@@ -59,8 +59,10 @@ class Absence:
     @staticmethod
     def of(spec: Any, needs: frozenset[str]) -> Absence:
         """The Absence that a user gave as baseline to a method with these needs."""
+        if spec is None:
+            return _ZERO
         if not isinstance(spec, Absence):
-            return Absence() if spec is None else Absence("baseline", spec)
+            return Absence("baseline", spec)
         switches = "absence" in needs or not needs & {"baseline", "background"}
         whole = spec.plain is not None and spec.samples is None and (not spec.many or "background" in needs)
         if not switches and not whole:
@@ -147,6 +149,9 @@ class Absence:
         streams = q.streams
         picked = torch.stack([streams.integers(size) for _ in range(self.samples)])
         return q.x0.map(lambda t: t[picked.to(t.device)])
+
+
+_ZERO = Absence()
 
 
 def _each(inputs: Any, fn: Callable[[Tensor], Tensor]) -> Any:

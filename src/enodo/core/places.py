@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from . import tree as trees
 from .errors import describe, refuse
+from .lasting import dataclass as lasting
 from .points import Point, Seen, Stop, part_of
 from .values import Form, Values
 from .watch import Lookup, Tracker
 
 
-@dataclass(frozen=True, eq=False)
+@lasting(frozen=True, eq=False)
 class Where:
     """Places asked about together; several Points make one vector."""
 
@@ -30,9 +31,10 @@ class Where:
     late: bool = field(init=False)  # whether all are layers of a given call, so that a pass may be left after the last
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at_inputs", all(p.layer is None for p in self.points))
-        late = [p.layer is not None and p.call is not None and p.call >= 0 for p in self.points]
-        object.__setattr__(self, "late", all(late))
+        layers = [p for p in self.points if p.layer is not None]
+        given = [p for p in layers if p.call is not None and p.call >= 0]
+        object.__setattr__(self, "at_inputs", not layers)
+        object.__setattr__(self, "late", len(given) == len(self.points))
 
     def whole_at(self, point: Point) -> list[trees.Path]:
         """The paths, within the value at `point`, of integers that are values themselves."""
@@ -92,12 +94,15 @@ class Visit:
         rest = iter(put.leaves)
         return [[next(rest) for _ in f.paths] for f in known.forms] + [[next(rest) for _ in known.lookups]]
 
-    def start(self, t: Tensor) -> Tensor:
-        """A tensor that gradients are taken of; the graph starts here unless it has to reach further back."""
+    def start(self, t: Tensor, apart: bool = False) -> Tensor:
+        """A tensor that gradients are taken of; the graph starts here unless it has to reach further back.
+
+        What is the caller's own is taken `apart` from any graph of theirs.
+        """
         if not self.grad:
             return t if self.keep and t.requires_grad else t.detach()
         # the clone is a place of its own: where the model uses a value twice, only what passes here counts
-        begun = t.clone() if t.requires_grad else t.detach().requires_grad_()
+        begun = t.clone() if t.requires_grad and not apart else t.detach().requires_grad_()
         if self.on_start is not None:
             self.on_start(begun)
         return begun
@@ -109,10 +114,9 @@ class Visit:
         if point.layer is None:
             form, found = Form.of(value, also=also)
         else:
-            form, found = Form.of(value, self.rows, lambda path: _likely(point, path))
-        if point.side == "input" and not self.keep:
-            found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
-        leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
+            form, found = Form.of(value, self.rows, lambda path: likely_dim(point, path))
+        apart = point.side == "input" and not self.keep
+        leaves = [self.start(t, apart) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
         return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone
 
@@ -179,11 +183,14 @@ def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
 
     What cannot be explained is zero (integer inputs that met no lookup) or None (what is no tensor).
     """
+    where = sight.where
+    if not where.ids and len(sight.forms) == 1:
+        part = sight.forms[0].fill_blank(values.leaves, values.leaves[0] if values.leaves else None, lead)
+        return (part,) if where.several else part
     rest = iter(values.leaves)
     like = values.leaves[0] if len(values) else None
     parts = [form.fill_blank([next(rest) for _ in form.paths], like, lead) for form in sight.forms]
     vectors = list(rest)
-    where = sight.where
     if where.ids and where.per_token:
         i = next(i for i, p in enumerate(where.points) if p.side == "input")
         depth = len(where.points[i].path)
@@ -203,7 +210,7 @@ def row_dims(sight: Sight) -> Any:
     return tuple(parts) if sight.where.several else parts[0]
 
 
-def _likely(point: Point, path: trees.Path) -> int:
+def likely_dim(point: Point, path: trees.Path) -> int:
     """The dimension that counts the rows in a layer's value: recurrent and attention layers may have it second."""
     layer, path = point.layer, (*point.path, *path)
     if isinstance(layer, nn.RNNBase) and path and path[0] == 1:

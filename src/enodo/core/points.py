@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +51,23 @@ class Point:
     def __getitem__(self, key: Any) -> Point:
         return replace(self, path=(*self.path, key))
 
-    def __str__(self) -> str:
-        """The spelling that `Point.parse` reads."""
+    @cached_property
+    def spelling(self) -> str:
+        """What `Point.parse` reads."""
         where = trees.spell(self.path)
         if self.layer is None:
             return self.side.upper() + where
         name = self.layer if isinstance(self.layer, str) else type(self.layer).__name__
         return name + ("" if self.call is None else f"@{self.call}") + (":in" if self.side == "in" else "") + where
+
+    def __str__(self) -> str:
+        return self.spelling
+
+    def bound(self, layer: nn.Module) -> Point:
+        """The same place, of which the layer is known by more than its name."""
+        new = object.__new__(Point)  # this one's fields have been checked
+        new.__dict__.update(layer=layer, side=self.side, call=self.call, path=self.path)
+        return new
 
     @staticmethod
     def parse(spec: Point | str | nn.Module) -> Point:
@@ -99,7 +109,7 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
             return point, str(point)
         refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
     if isinstance(point.layer, str) and (layer := _submodule(model, point.layer)) is not None:
-        return Point(layer, point.side, point.call, point.path), str(point)
+        return point.bound(layer), point.spelling
     known = dict(model.named_modules())
     if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
@@ -179,10 +189,8 @@ class Watched:
             return visit(output) if _current.get() is self else None
 
         if point.side == "in":
-            handle: RemovableHandle = layer.register_forward_pre_hook(before, with_kwargs=True)
-            return handle
-        handle = layer.register_forward_hook(after)
-        return handle
+            return cast(RemovableHandle, layer.register_forward_pre_hook(before, with_kwargs=True))
+        return cast(RemovableHandle, layer.register_forward_hook(after))
 
 
 def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
@@ -196,6 +204,8 @@ def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
 
 def part_of(value: Any, point: Point) -> Any:
     """The part of a nested value that `point` selects."""
+    if not point.path:
+        return value
     try:
         return trees.get(value, point.path)
     except (KeyError, IndexError, AttributeError, TypeError):

@@ -5,61 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
 from .errors import refuse
+from .lasting import dataclass
 from .places import Visit, Where
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
+from .state import State
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
 _NOTHING = nullcontext()
-_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
-_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
-
-
-@dataclass(frozen=True)
-class State:
-    """What a pass has to know about a model beforehand."""
-
-    weights: int = 0  # bytes of parameters and buffers
-    compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
-    training: bool = False  # the model, or a layer in it that acts differently then
-    shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
-    copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
-
-    @staticmethod
-    def of(model: Any) -> State:
-        """The state of a model; of a plain function nothing is known."""
-        if not isinstance(model, nn.Module):
-            return State()
-        weights, compiled, training, shortcuts = 0, False, model.training, False
-        copies: dict[int, Tensor] = {}
-        todo, met = [model], {id(model)}
-        for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
-            for child in m._modules.values() if m._modules else ():
-                if child is not None and id(child) not in met:
-                    met.add(id(child))
-                    todo.append(child)
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
-            shortcuts = shortcuts or isinstance(m, _FUSED)
-            training = training or (m.training and isinstance(m, _IN_TRAINING))
-            for held in (m._parameters, m._buffers):
-                for t in held.values() if held else ():
-                    if t is not None:
-                        weights += t.nbytes
-                        if t.is_inference():
-                            copies[id(t)] = t.detach().clone()
-        return State(weights, compiled, training, shortcuts, copies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,17 +81,6 @@ def stack(t: Tensor, k: int) -> Tensor:
     return t.expand(k, *t.shape).flatten(0, 1)
 
 
-def eager(model: Any) -> Any:
-    """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return eager(model.module)
-    if isinstance(model, nn.Module):
-        inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
-    else:
-        inner = getattr(model, "_torchdynamo_orig_callable", None)
-    return model if inner is None else eager(inner)
-
-
 def forward(
     call: Call,
     of: Point,
@@ -162,14 +116,11 @@ def _forward(
     score: bool = True,
 ) -> tuple[Any, Load | None]:
     state, seen = call.state, list[Any]()
-    leave = not score and bool(visits) and all([v.where.late for v in visits])
-    hooked = of.layer is not None or not all([v.where.at_inputs for v in visits])
-    stand_ins, around = state.copies, list[Any]()
-    if state.training:
-        stand_ins = {**stand_ins, **{id(b): b.detach().clone() for b in call.model.buffers()}}  # type: ignore[attr-defined]
-        around.append(_as_found(call.model))
-    if state.compiled and hasattr(torch.compiler, "set_stance"):
-        around.append(torch.compiler.set_stance("force_eager"))
+    leave, hooked = not score and bool(visits), of.layer is not None
+    for visit in visits:
+        leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
+    around = call.state.contexts(call.model)
+    stand_ins = state.stand_ins(call.model)
     if keep:
         around.append(_plain_attention)
     with torch.set_grad_enabled(grad):
@@ -277,21 +228,6 @@ def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], An
         return value
 
     return capture
-
-
-@contextmanager
-def _as_found(model: Any) -> Iterator[None]:
-    """A model in train mode changes buffers (batch statistics; the pass is given copies) and draws random numbers.
-
-    Puts back buffers that were exchanged for others, and the state of the random generators.
-    """
-    kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
-    try:
-        with torch.random.fork_rng(enabled=True):
-            yield
-    finally:
-        for now, before in kept:
-            now.update(before)
 
 
 class _PlainAttention:

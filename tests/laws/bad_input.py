@@ -222,6 +222,7 @@ TABLE: list[Bad] = [
     bad("a batch of words", "batch_size", "'all'|auto", TYPE, batch_size="all"),
     bad("half a row", "batch_size", "1.5|auto", TYPE, batch_size=1.5),
     bad("progress to nobody", "progress", "'yes'|function", TYPE, progress="yes"),
+    bad("complex scores", "target", "complex|out.abs()", model=lambda t: torch.complex(t, t), method=fa),
     bad("keyword arguments without names", "kwargs", "3|mapping", TYPE, kwargs=3),
     bad("a negative seed", "seed", "-1|from 0", TYPE, seed=-1),
 
@@ -243,7 +244,7 @@ TABLE: list[Bad] = [
     bad("a neuron out of range", "neuron", "99|0 to 6", method="neuron_conductance", through="first", neuron=99),
 
     bad("a mask of floats", "features", "float32|whole numbers", TYPE, method=fa, features=torch.zeros(6)),
-    bad("a mask with the name of no feature", "features", "-92233|other", method=fa, features=torch.full((6,), -(2**63))),
+    bad("a mask that names no feature", "features", "-92233|other", method=fa, features=torch.full((6,), -(2**63))),
     bad("a mask of another shape", "features", "(5,)|(2, 6)", method=fa, features=torch.arange(5)),
     bad("no blocks", "features", "0|at least 1", method=fa, features=0),
     bad("features in words", "features", "words|mask", TYPE, method=fa, features="words"),

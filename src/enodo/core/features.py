@@ -41,7 +41,7 @@ class Features:
     | `Features.tokens(groups)` | a word, sentence or other group of tokens |
 
     A mask is a tensor (array, list) or a structure of them like the value at `wrt`, of whole numbers, in a shape that
-    broadcasts to it: rows in front, one for all or one each. Numbers are no more than names, negative ones too; the same
+    broadcasts to it: rows in front, one for all or one each. Numbers are names and no more, negative ones too; the same
     number in several tensors is one feature. Each value gets its feature's attribution; under several windows, the mean
     of theirs.
     """

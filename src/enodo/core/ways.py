@@ -40,11 +40,11 @@ class Masked:
 
     @property
     def ends(self) -> list[list[Tensor]]:
-        """See the module's text."""
+        """Where each tensor is present with all features, and with none."""
         return self.game.layout.ends()
 
     def without(self, i: int, j: int) -> list[Tensor]:
-        """See the module's text."""
+        """Where each tensor is present with one of the features i to j absent."""
         return [~t for t in self.game.layout.absent_alone(i, j)]
 
     def set(self, keep: list[Tensor], i: int, j: int, others: Others | None) -> Values:
@@ -118,12 +118,12 @@ class Few:
 
     @property
     def ends(self) -> list[list[Tensor]]:
-        """See the module's text; what is with none present differs in more than a few columns."""
+        """As `Masked.ends`, but only the first: with none present more than a few columns differ."""
         none = self.q.x.leaves[0].new_zeros(1, 1, 1, dtype=torch.long)
         return [[none, none.bool()]]
 
     def without(self, i: int, j: int) -> list[Tensor]:
-        """See the module's text."""
+        """As `Masked.without`."""
         return self.game.layout.entries(i, j)
 
     def set(self, keep: list[Tensor], i: int, j: int, others: Others | None) -> Values:
@@ -139,7 +139,7 @@ class Few:
         return Values([at, torch.where(absent[:, None], there, x[:, at].movedim(0, 1))])
 
     def run(self, x: Values, k: int) -> Tensor:
-        """Scores (k, B) or (k, T, B) of k perturbed points, in one pass."""
+        """As `Masked.run`."""
         points = Columns(self.q.x.leaves[0], *x.leaves)
         found = self._sparing(points, k) if self.spares else None
         return self.q.scored(Values([points.whole().unflatten(0, (k, -1))]), k) if found is None else found

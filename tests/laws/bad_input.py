@@ -55,6 +55,18 @@ class Idle(nn.Module):
         return self.used(x)
 
 
+class Unweighted:
+    """A regressor that treats all neighbours alike."""
+
+    def fit(self, X: Any, y: Any) -> None: ...
+
+
+class Unfitted:
+    """A regressor that is no linear model."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> None: ...
+
+
 def poisoned() -> nn.Module:
     """An MLP with a NaN among its parameters."""
     model = seeded(MLP())
@@ -207,11 +219,14 @@ TABLE: list[Bad] = [
     bad("too few for one order", "max_evaluations", "9 for 20|at least 38", method="owen", max_evaluations=9, **wide),
     bad("too few for indices", "max_evaluations", "9 for 6|at least 16", method="sobol", max_evaluations=9),
     bad("no orders", "permutations", "0|at least 1", method="shapley_sampling", permutations=0),
+    bad("a tolerance where all is exact", "tol", "nan|positive", TYPE, method="kernel_shap", tol=float("nan")),
     bad("a tolerance of samples", "tol", "-1|positive", TYPE, method="kernel_shap", tol=-1, max_evaluations=9),
     bad("a tree without a feature", "groups", "[0, 1]|0 to 5", method="owen", groups=[[0], [1]]),
     bad("groups of other features", "groups", "6 features", TYPE, method="owen", groups=[0, 1, 1]),
     bad("an unknown likeness", "similarity", "'near'|cosine", method="lime", similarity="near"),
     bad("a width of nothing", "width", "0|positive", TYPE, method="lime", width=0),
+    bad("a regressor without weights", "regressor", "sample_weight", TYPE, method="lime", regressor=Unweighted()),
+    bad("a regressor without slopes", "regressor", "0 numbers|6 features", method="lime", regressor=Unfitted()),
     bad("an unknown regressor", "regressor", "'tree'|lasso", method="lime", regressor="tree"),
     bad("a negative penalty", "penalty", "-1|from 0", method="lime", penalty=-1),
     bad("coalitions of other features", "coalitions", "(3, 2)|(k, 6)", method="lime", coalitions=torch.ones(3, 2)),

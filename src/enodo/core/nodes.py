@@ -27,7 +27,8 @@ def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequenc
 def _answer(ctx: Any, op: Op, rule: Rule) -> Any:
     """The result for the model; a detached one, as the rule's holding its own node would be a circle.
 
-    By a rule that is `plain`, the own gradient, it is off the path where that has been asked for nothing but its dtype, as in mask.type_as(x).
+    By a rule that is `plain`, the own gradient, it is off the path where that has been asked for nothing but its dtype,
+    as in mask.type_as(x).
     """
     ctx.live, ctx.operation = op.live, op.name
     y = op.y.detach()

@@ -80,6 +80,8 @@ def count_rows(inputs: Any) -> int:
     rows = next(iter(sizes))
     if rows == 0:
         refuse("inputs", describe(found[0][1]), "at least one row")
+    if not any(t.numel() for _, t in found):
+        refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
 
 

@@ -11,6 +11,7 @@ from .errors import refuse
 
 
 def indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
+    """An entry of every row: the same (None, a tuple), or each its own (a tensor)."""
     if index is None:
         if y.ndim and y.numel() != len(y):
             given = f"None with an output of shape {tuple(y.shape)}"
@@ -28,12 +29,8 @@ def indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
     entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
     picked = y[entries]
     if picked.ndim > 1 and picked.numel() != len(picked):
-        refuse(
-            "target",
-            f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}",
-            f"{y.ndim - 1} indices a row",
-            "Give a list of tuples.",
-        )
+        given = f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}"
+        refuse("target", given, f"{y.ndim - 1} indices a row", "Give a list of tuples.")
     return picked
 
 
@@ -86,17 +83,15 @@ def _check_bounds(y: Tensor, i: int, dim: int) -> None:
 
 
 def columns(y: Tensor) -> Tensor:
+    """Every entry, (T, B)."""
     if y.ndim > 2:
-        refuse(
-            "target",
-            f'"all" with an output of shape {tuple(y.shape)}',
-            "an output of shape (B, T)",
-            "Give Each([...]) or a callable.",
-        )
+        given = f'"all" with an output of shape {tuple(y.shape)}'
+        refuse("target", given, "an output of shape (B, T)", "Give Each([...]) or a callable.")
     return y.reshape(len(y), -1).T
 
 
 def largest(y: Tensor) -> Tensor:
+    """The largest entry of every row."""
     if y.ndim == 1 or (y.ndim > 1 and y.numel() == len(y)):
         return y
     if y.ndim != 2:

@@ -64,6 +64,12 @@ class Selector:
             if tiles > 1:  # say the same of as many rows as the user gave
                 self.pick(trees.map_tree(lambda t: _first(t, self.rows), output), 1)
             raise
+        if not score.is_floating_point():
+            if score.is_complex():
+                given = f"{describe(self.spec)}, which selects complex numbers"
+                instead = "Give a callable, for example target=lambda out: out.abs()[:, 1]."
+                refuse("target", given, "real scores", instead)
+            score = score.to(torch.float64)  # counts and decisions, of which differences and means are to be taken
         if score.shape == (rows,):
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:

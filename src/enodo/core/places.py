@@ -209,6 +209,19 @@ def row_dims(sight: Sight) -> Any:
     return tuple(parts) if sight.where.several else parts[0]
 
 
+def captured(value: Any, point: Point, rows: int) -> Any:
+    """A copy of the value at a layer, which in-place code that follows leaves alone.
+
+    The rows are first, also where the layer has them second, as a recurrent layer does.
+    """
+    for path, t in list(trees.leaves(value)):
+        if isinstance(t, Tensor):
+            d = _likely(point, path)
+            found = t.clone()
+            value = trees.put(value, path, found.movedim(d, 0) if t.ndim > d and t.shape[d] == rows else found)
+    return value
+
+
 def _likely(point: Point, path: trees.Path) -> int:
     """The dimension that counts the rows in a layer's value: recurrent and attention layers may have it second."""
     layer, path = point.layer, (*point.path, *path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .ledger import Entry, Layout, Unpairable
 from .operations import Bound, is_live, parts
 from .pairs import Pairs
-from .tables import Op, Rule
+from .tables import Op, Rule, Slope
 
 
 def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequence[bool]) -> Op:
@@ -41,6 +41,15 @@ def _for_each_row(at: Entry, op: Op) -> Entry:
     if layout.merged:
         raise Unpairable(f"rows of {op.name!r} that share a dimension with others")
     return found
+
+
+def sloped(call: Bound, name: str, rule: Slope, at: Entry | None, xs: Sequence[Tensor]) -> Tensor:
+    """A call whose node is autograd's own of a product, operand times slope; its numbers are the operation's."""
+    op = done(call, name, rule, xs, [is_live(x) for x in xs])
+    op.at = at if at is None or at.broadcasts(xs) else _for_each_row(at, op)
+    y = xs[op.only] * rule.of(op)
+    y.data = op.y
+    return y
 
 
 class Ruled(torch.autograd.Function):

@@ -187,7 +187,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
-            return func(*args, **kwargs)
+            return (treatment.by or func)(*args, **kwargs)
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
             bend(out, treatment.fn)

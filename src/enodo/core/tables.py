@@ -105,7 +105,12 @@ def own(op: Op) -> Pull:
 
 @dataclass(frozen=True)
 class Plain:
-    """The operation's own gradient is what the method wants: it is linear in what is on the path."""
+    """The operation's own gradient is what the method wants: it is linear in what is on the path.
+
+    `by` does the same as the operation, where torch takes the gradient of that slowly.
+    """
+
+    by: Callable[..., Any] | None = None
 
 
 PLAIN = Plain()

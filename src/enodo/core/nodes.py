@@ -43,11 +43,14 @@ def _for_each_row(at: Entry, op: Op) -> Entry:
     return found
 
 
-def sloped(call: Bound, name: str, rule: Slope, at: Entry | None, xs: Sequence[Tensor]) -> Tensor:
-    """A call whose node is autograd's own of a product, operand times slope; its numbers are the operation's."""
+def ruled(call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None) -> Any:
+    """A call whose gradient is a rule's; `at` and `true` are the same call in other passes (see `Rules`)."""
+    xs = call.operands
+    if true is not None or not isinstance(rule, Slope):
+        return Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
     op = done(call, name, rule, xs, [is_live(x) for x in xs])
     op.at = at if at is None or at.broadcasts(xs) else _for_each_row(at, op)
-    y = xs[op.only] * rule.of(op)
+    y = xs[op.only] * rule.of(op)  # its node is one of autograd's own; its numbers are the operation's:
     y.data = op.y
     return y
 

@@ -35,7 +35,7 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .errors import refuse
 from .ledger import Ledger
-from .nodes import Ruled, Waiting, sloped
+from .nodes import Waiting, ruled
 from .operations import (
     Bound,
     Spelling,
@@ -52,7 +52,7 @@ from .operations import (
 )
 from .pairs import Pairs
 from .points import bend
-from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Slope, Table, UnknownOperation, own
+from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
@@ -215,10 +215,7 @@ class Rules(TorchFunctionMode):
         else:
             at = self.at.next(name, xs) if self.at is not None else None
             true = self.true.next(name, xs) if self.true is not None else None
-            if true is None and isinstance(rule, Slope):
-                out = sloped(call, name, rule, at, xs)
-            else:
-                out = Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+            out = ruled(call, name, rule, at, true)
         self._follow(call, rule, out)
         return call.named(out) if isinstance(out, tuple) else out
 

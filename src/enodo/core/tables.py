@@ -43,7 +43,6 @@ class Op:
         found = iter(torch.autograd.grad(y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
         return [next(found) if live else None for live in self.live]
 
-
     @property
     def only(self) -> int:
         """Which operand is on the path, of a function of one of them."""
@@ -70,7 +69,7 @@ def closed(rule: Rule) -> Rule:
 class Slope:
     """A rule for functions of one number: the gradient of each entry is multiplied by what `of` says, a closed rule.
 
-    So its node can be that of a product, which autograd has by itself (`nodes.sloped`).
+    So its node can be that of a product, which autograd has by itself.
     """
 
     of: Callable[[Op], Tensor]

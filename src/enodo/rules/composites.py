@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -208,19 +207,22 @@ def _moments(
     return variance, mean if keepdim else mean.squeeze(dim)
 
 
-def _addmm(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def _terms(*args: Any, beta: Any = 1, alpha: Any = 1, **named: Any) -> tuple[Any, Any, Any]:
+    """The three of beta * input + alpha * (a @ b), under whatever names they come: mat1 and mat2, batch1 ..."""
+    first = [named.pop("input")] if "input" in named else []
+    input, a, b = [*first, *args, *(named[name] for name in sorted(named))]
+    return input, a, b
+
+
+def _addmm(*args: Any, beta: Any = 1, alpha: Any = 1, **named: Any) -> Tensor:
+    input, a, b = _terms(*args, **named)
     y: Tensor = input * beta + torch.matmul(a, b) * alpha
     return y
 
 
-def _if_both(fn: Callable[..., Tensor]) -> Depends:
+def _sum_and_product(*args: Any, **kwargs: Any) -> Treatment:
     """Linear, unless both factors are on the path."""
-
-    def choose(input: Any, a: Any = None, b: Any = None, *_: Any, **kwargs: Any) -> Treatment:
-        factors = (kwargs.get("mat1", kwargs.get("batch1", a)), kwargs.get("mat2", kwargs.get("batch2", b)))
-        return Decompose(fn) if all(map(is_live, factors)) else PLAIN
-
-    return Depends(choose)
+    return Decompose(_addmm) if all(map(is_live, _terms(*args, **kwargs)[1:])) else PLAIN
 
 
 COMPOSITES: dict[str, Treatment] = {
@@ -242,9 +244,9 @@ COMPOSITES: dict[str, Treatment] = {
     "var_mean": Decompose(_moments),
     "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
     "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
-    "addmm": _if_both(_addmm),
-    "baddbmm": _if_both(_addmm),
-    "addmv": _if_both(_addmm),
+    "addmm": Depends(_sum_and_product),
+    "baddbmm": Depends(_sum_and_product),
+    "addmv": Depends(_sum_and_product),
     "addcmul": Decompose(lambda input, a, b, *, value=1: input + a * b * value),
     "addcdiv": Decompose(lambda input, a, b, *, value=1: input + a / b * value),
     "lerp": Decompose(lambda input, end, weight: input + (end - input) * weight),

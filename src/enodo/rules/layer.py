@@ -127,13 +127,26 @@ def layer_of(op: Op) -> Layer:
         found = op.vjp(g)[x]
         return torch.zeros_like(op.xs[x]) if found is None else found
 
-    bias = None
-    if b is not None:
-        spatial = op.xs[w].ndim - 2 if op.name in CONVOLUTIONS else 0
-        bias = op.xs[b].reshape(-1, *[1] * spatial) if spatial else op.xs[b]
-        if op.name in SUMMED:
-            bias = bias * op.call.kwargs.get("beta", 1)
+    bias = None if b is None else _added(op.name, op.call, op.xs[b])
     return Layer(op.xs[x], op.xs[w], bias, op.y, run, back)
+
+
+def _added(name: str, call: Bound, bias: Tensor) -> Tensor:
+    """What a bias adds to the linear part, as it broadcasts."""
+    spatial = call.operands[roles(name, call)[1]].ndim - 2 if name in CONVOLUTIONS else 0
+    bias = bias.reshape(-1, *[1] * spatial) if spatial else bias
+    return bias * call.kwargs.get("beta", 1) if name in SUMMED else bias
+
+
+def bias_apart(name: str, call: Bound) -> Tensor:
+    """The same as an operation without a bias and a sum, for a bias that the model computes."""
+    b = roles(name, call)[2]
+    if b is None:
+        raise ValueError(f"{name} without a bias")
+    xs = list(call.operands)
+    bias, xs[b] = xs[b], torch.zeros_like(xs[b])
+    y: Tensor = call(*xs) + _added(name, call, bias)
+    return y
 
 
 Shares = Callable[[Layer], Pulled]

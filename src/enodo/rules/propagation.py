@@ -22,7 +22,7 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse
 from . import merging
 from .carry import Carried, carrying
 from .composites import COMPOSITES
-from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, layer_of, roles
+from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, bias_apart, layer_of, roles
 from .norm import Norm
 
 _BELOW = "_below_weights"
@@ -132,15 +132,17 @@ class Propagation:
 
     def _layer(self, name: str) -> Depends:
         def choose(*args: Any, **kwargs: Any) -> Treatment:
-            live = [t for t in _tensors(args, kwargs) if is_live(t)]
-            if len(live) > 1:
+            call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
+            i, _, b = roles(name, call)
+            if b is not None and is_live(call.operands[b]):
+                return Decompose(lambda *_, **__: bias_apart(name, call))
+            if sum(map(is_live, call.operands)) > 1:
                 return self.product
-            x = live[0]
+            x = call.operands[i]
             self._calls += 1
-            rule = self._rule(name, x)
+            rule = self._rule(name, x) if is_live(x) else None  # else it is linear in weights that the model computes
             if rule is None:
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
-            call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
             norm = merging.norm_of(x)
             if norm is not None and merging.fits(name, call, x):
                 return Decompose(lambda *_, **__: merging.norm_and_layer(norm.x, x, norm, name, call, rule))

@@ -127,26 +127,29 @@ def layer_of(op: Op) -> Layer:
         found = op.vjp(g)[x]
         return torch.zeros_like(op.xs[x]) if found is None else found
 
-    bias = None if b is None else _added(op.name, op.call, op.xs[b])
+    bias = None if b is None else _added(op.name, op.call, xs, w, b)
     return Layer(op.xs[x], op.xs[w], bias, op.y, run, back)
 
 
-def _added(name: str, call: Bound, bias: Tensor) -> Tensor:
-    """What a bias adds to the linear part, as it broadcasts."""
-    spatial = call.operands[roles(name, call)[1]].ndim - 2 if name in CONVOLUTIONS else 0
-    bias = bias.reshape(-1, *[1] * spatial) if spatial else bias
+def _added(name: str, call: Bound, xs: list[Tensor], w: int, b: int) -> Tensor:
+    """The bias, as it broadcasts against the result."""
+    spatial = xs[w].ndim - 2 if name in CONVOLUTIONS else 0
+    bias = xs[b].reshape(-1, *[1] * spatial) if spatial else xs[b]
     return bias * call.kwargs.get("beta", 1) if name in SUMMED else bias
 
 
-def bias_apart(name: str, call: Bound) -> Tensor:
-    """The same as an operation without a bias and a sum, for a bias that the model computes."""
+def has_live_bias(name: str, call: Bound) -> bool:
+    """Whether what an operation with weights adds is on the path, as any other value of a sum."""
     b = roles(name, call)[2]
-    if b is None:
-        raise ValueError(f"{name} without a bias")
-    xs = list(call.operands)
-    bias, xs[b] = xs[b], torch.zeros_like(xs[b])
-    y: Tensor = call(*xs) + _added(name, call, bias)
-    return y
+    return b is not None and is_live(call.operands[b])
+
+
+def with_bias_apart(name: str, call: Bound) -> Tensor:
+    """The operation without its bias, and the bias added to it."""
+    _, w, b = roles(name, call)
+    xs: list[Tensor] = call.operands
+    y: Tensor = call(*[torch.zeros_like(t) if i == b else t for i, t in enumerate(xs)])
+    return y if b is None else y + _added(name, call, xs, w, b)
 
 
 Shares = Callable[[Layer], Pulled]

@@ -22,7 +22,7 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse
 from . import merging
 from .carry import Carried, carrying
 from .composites import COMPOSITES
-from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, bias_apart, layer_of, roles
+from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, has_live_bias, layer_of, roles, with_bias_apart
 from .norm import Norm
 
 _BELOW = "_below_weights"
@@ -133,12 +133,11 @@ class Propagation:
     def _layer(self, name: str) -> Depends:
         def choose(*args: Any, **kwargs: Any) -> Treatment:
             call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
-            i, _, b = roles(name, call)
-            if b is not None and is_live(call.operands[b]):
-                return Decompose(lambda *_, **__: bias_apart(name, call))
+            if has_live_bias(name, call):
+                return Decompose(lambda *_, **__: with_bias_apart(name, call))
             if sum(map(is_live, call.operands)) > 1:
                 return self.product
-            x = call.operands[i]
+            x = call.operands[roles(name, call)[0]]
             self._calls += 1
             rule = self._rule(name, x) if is_live(x) else None  # else it is linear in weights that the model computes
             if rule is None:

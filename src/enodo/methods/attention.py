@@ -186,6 +186,7 @@ def raw_attention(
     when="Where the information in a transformer's tokens comes from, through all layers; the same for every class.",
     needs="gradient",
     claims="map",
+    aliases=("rollout",),
 )
 def attention_rollout(
     q: Question,

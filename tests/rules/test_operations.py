@@ -17,6 +17,9 @@ INDEX = torch.tensor([2, 0, 3])
 HALF = torch.arange(24).reshape(4, 6) % 2 == 0
 WEIGHT = normal(5, 6, seed=9)
 STATS = [normal(4, seed=s).abs() + 0.5 for s in range(4)]  # of four channels: weight, bias, mean, variance
+CLASSES = torch.arange(18).reshape(3, 6) % 4
+BAGS = torch.tensor([[0, 1], [2, 3]])
+TURN = torch.polar(torch.ones(3), torch.arange(3.0)).to(torch.complex128)
 # Functions of (B, 4, 6); the scores are their sums, weighted so that no two entries count alike.
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "prod": lambda x: torch.prod(x, 1) + x.prod(2).sum(1, keepdim=True) + x.prod(1, keepdim=True)[:, 0],
@@ -67,6 +70,30 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "lengths": lambda x: torch.linalg.norm(x, dim=2) + x.norm(dim=2) + torch.linalg.vector_norm(x, 3, dim=2),
     "matrix norms": lambda x: torch.linalg.norm(x, "fro", dim=(1, 2)) + torch.linalg.matrix_norm(x, 1)
     + torch.linalg.matrix_norm(x, float("inf")) - torch.linalg.norm(x, -1, dim=(1, 2)),
+    "masks": lambda x: x * (x > 0) + x * (x > 0.1).double() + (x < 1).double() / x.exp() + x.clone().mul_(x > -1),
+    "counts": lambda x: x.sum(2) / (x > 0).sum(2).clamp(min=1) * (x > 0).sum((1, 2))[:, None],
+    "three factors": lambda x: torch.stack([torch.linalg.multi_dot([r, r.T, r.tanh()]) for r in x])
+    + torch.stack([F.bilinear(r, r.tanh(), r[:1, :, None] * r[:1, None]) for r in x]),
+    "keywords": lambda x: torch.stack([torch.addmv(r[:, 0], mat=r, vec=r[0]) for r in x])[..., None]
+    + torch.addcmul(x, tensor1=x, tensor2=x.sin()) + torch.std(input=x, dim=2, keepdim=True)
+    + torch.stack([torch.addmm(r, mat2=r, mat1=r[:, :4]) for r in x]) + torch.div(input=x, other=3).mul(other=x.exp()),
+    "added to a layer": lambda x: torch.stack([torch.addmm(r[:, :5], r, WEIGHT.T, beta=2) for r in x])
+    + torch.stack([F.linear(r, WEIGHT, r[0, :5]) for r in x])
+    + torch.stack([torch.addmm(r[:, :5], 0 * WEIGHT[:4, :4], WEIGHT[:4, :5]) for r in x])
+    + torch.stack([F.conv1d(r[None], r[:, :4, None].tanh(), r[:, 0])[0, :, :5] for r in x])[:, :1],
+    "trapezoids": lambda x: torch.trapezoid(x, x.cumsum(1), dim=1) + torch.trapz(x.tanh(), dim=1),
+    "bags": lambda x: torch.stack([F.embedding_bag(BAGS, r, mode="max") for r in x])
+    + torch.stack([F.embedding_bag(BAGS, r, mode="sum", per_sample_weights=r[:2, :2]) for r in x]),
+    "rotated": lambda x: torch.view_as_real(_pairs(x) * _pairs(x.exp()) + _pairs(x) * TURN / (2 + x[..., :3] ** 2))
+    .flatten(2) + torch.cat([_pairs(x).abs(), (x[..., :3] * _pairs(x).conj() / TURN).imag], 2),
+    "weighted losses": lambda x: F.cross_entropy(x, CLASSES, STATS[0], label_smoothing=0.2, reduction="none")
+    + F.cross_entropy(x, CLASSES, ignore_index=1, label_smoothing=0.1, reduction="none")
+    + F.cross_entropy(x, STATS[2].expand(len(x), 6, 4).mT, STATS[1], reduction="none")
+    + F.kl_div(x, HALF.double().expand_as(x), reduction="none").sum(1)
+    + F.mse_loss(x[:, 0], x[:, 1].exp(), reduce=False),
+    "losses of one": lambda x: F.cross_entropy(x, CLASSES[:1], STATS[3], label_smoothing=0.2)
+    + F.cross_entropy(x[0, 0], torch.tensor(2), label_smoothing=0.2) + F.mse_loss(x, x.sin(), size_average=False)
+    + F.mse_loss(x[0], x[0].sin(), weight=HALF + 1.0),
     "losses": lambda x: F.l1_loss(x[:, 0], x[:, 1].exp(), reduction="none") + F.smooth_l1_loss(x[:, 2], x[:, 3],
         reduction="none", beta=0.3) + F.huber_loss(x[:, 1], x[:, 2], reduction="none", delta=0.7)
     + F.binary_cross_entropy(x[:, 0].sigmoid(), HALF[0].double().expand(len(x), -1), reduction="none")
@@ -84,11 +111,17 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "GRUCell": lambda x: RECURRENT["cell"](x[:, 0], RECURRENT["cell"](x[:, 1])),
 }  # fmt: skip
 RECURRENT = {"GRU": settled(nn.GRU(6, 5, 2, batch_first=True, bidirectional=True)), "cell": settled(nn.GRUCell(6, 5))}
+NOT_BY_AUTOGRAD = ("index assignment", "masked assignment")  # they write over what it needs
 # Constants absorb relevance, biases among them.
 ABSORBING = frozenset(
-    ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "baddbmm", "addmm", "linear",
-     "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm")
+    ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "linear",
+     "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "weighted losses", "losses of one", "masks",
+     "rotated")
 )  # fmt: skip
+
+
+def _pairs(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.unflatten(2, (3, 2)))
 
 
 def _assigned(x: Tensor) -> Tensor:
@@ -114,7 +147,13 @@ def score(name: str) -> Callable[[Tensor], Tensor]:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation(name: str) -> None:
-    one = name in ("addmm", "tensordot", "linear")  # which mix rows as written here
+    one = name in (
+        "addmm",
+        "tensordot",
+        "linear",
+        "losses of one",
+        "added to a layer",
+    )  # which mix rows as written
     x, x0 = normal(1 if one else 3, 4, 6, seed=5), normal(1 if one else 3, 4, 6, seed=6)
     model = score(name)
     found = enodo.explain(model, x, "deeplift", baseline=x0)
@@ -122,6 +161,10 @@ def test_every_operation(name: str) -> None:
     torch.testing.assert_close(found.scores, model(x))
     assert (found.delta.abs() <= 1e-6 * change).all(), (found.delta / change).tolist()
     assert enodo.audit(model, x).complete
+    if name not in NOT_BY_AUTOGRAD:
+        at_itself = enodo.explain(model, x, "deeplift", baseline=x, multiply=False)
+        gradient = enodo.explain(model, x, "gradient")
+        torch.testing.assert_close(at_itself.tensor, gradient.tensor, atol=1e-6, rtol=1e-5)
     relevance = enodo.explain(model, x, "lrp")
     assert torch.isfinite(relevance.tensor).all()
     torch.testing.assert_close(relevance.scores, model(x))

@@ -26,8 +26,13 @@ _SAME = {
     "special_erf": "erf", "special_expm1": "expm1", "special_log1p": "log1p", "special_exp2": "exp2",
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
+    "trapz": "trapezoid",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
+_ABOUT = frozenset(  # what is asked about a tensor, not about its values
+    "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
+    " is_inference".split()
+)
 _CONSTANT = "_made_of_parameters"
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _HIDDEN = tuple(
@@ -54,6 +59,11 @@ def spelling(func: Callable[..., Any]) -> Spelling:
     in_place = bare in _IN_PLACE_OPERATORS if own.startswith("__") else own.endswith("_")
     composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
     return Spelling(_SAME.get(bare, bare), in_place, composite)
+
+
+def is_about(func: Callable[..., Any]) -> bool:
+    """Whether a call asks about a tensor, or reads a property of it, which may be one that is a tensor (x.T)."""
+    return spelling(func).name in _ABOUT or func.__name__ == "__get__"
 
 
 def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:

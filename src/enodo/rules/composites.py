@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from enodo.core.embeddings import open_bag
 from enodo.core.operations import is_live, operation
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
 from enodo.core.values import accumulator
 
+from .linear import only_first
 from .norm import Norm
 
 
@@ -165,8 +166,8 @@ def vector_norm(
         shape = [1] * x.ndim if keepdim else []
         return vector_norm(x.flatten(), ord, 0).reshape(shape)
     ord = 2 if ord is None else ord
-    if ord == 1:
-        return x.abs().sum(dim, keepdim)
+    if ord in (0, 1):
+        return (x.abs() if ord else x.abs().sign()).sum(dim, keepdim)
     if ord in (float("inf"), float("-inf")):
         return x.abs().amax(dim, keepdim) if ord > 0 else x.abs().amin(dim, keepdim)
     return length(x, dim, keepdim) if ord == 2 else x.abs().pow(ord).sum(dim, keepdim).pow(1 / ord)
@@ -200,32 +201,50 @@ def length(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 def _moments(
-    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, **_: Any
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, **_: Any
 ) -> tuple[Tensor, Tensor]:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    dim = tuple(range(x.ndim)) if dim is None else dim
-    mean = x.mean(dim, keepdim=True)
-    centred = x - mean
+    dim = tuple(range(input.ndim)) if dim is None else dim
+    mean = input.mean(dim, keepdim=True)
+    centred = input - mean
     lost = correction if correction is not None else 1 if unbiased is None else int(unbiased)
-    count = x.numel() // mean.numel()
+    count = input.numel() // mean.numel()
     variance = (centred * centred).sum(dim, keepdim=keepdim) / max(count - lost, 0)
     return variance, mean if keepdim else mean.squeeze(dim)
 
 
-def _addmm(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def _addmm(input: Tensor, *factors: Tensor, beta: Any = 1, alpha: Any = 1, **named: Tensor) -> Tensor:
+    a, b = _factors(factors, named)
     y: Tensor = input * beta + torch.matmul(a, b) * alpha
     return y
 
 
-def _if_both(fn: Callable[..., Tensor]) -> Depends:
+def _factors(given: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+    """mat1 and mat2, batch1 and batch2, mat and vec: in the order of the alphabet."""
+    return [*given, *(named[name] for name in sorted(named))]
+
+
+def _unless_both(input: Any, *factors: Any, beta: Any = 1, alpha: Any = 1, **named: Any) -> Treatment:
     """Linear, unless both factors are on the path."""
+    return Decompose(_addmm) if all(map(is_live, _factors(factors, named))) else PLAIN
 
-    def choose(input: Any, a: Any = None, b: Any = None, *_: Any, **kwargs: Any) -> Treatment:
-        factors = (kwargs.get("mat1", kwargs.get("batch1", a)), kwargs.get("mat2", kwargs.get("batch2", b)))
-        return Decompose(fn) if all(map(is_live, factors)) else PLAIN
 
-    return Depends(choose)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.bilinear, whose weight may be computed too, as the two products that it is."""
+    y = torch.einsum("...oj,...j->...o", torch.einsum("...i,oij->...oj", input1, weight), input2)
+    return y if bias is None else y + bias
+
+
+def _bag(input: Any, weight: Any, *_: Any, mode: str = "mean", per_sample_weights: Any = None, **__: Any) -> Treatment:
+    """Linear, unless it looks for the largest, or what is looked up and its weights are both on the path."""
+    linear = mode != "max" and not (is_live(weight) and is_live(per_sample_weights))
+    return PLAIN if linear else Decompose(open_bag)
+
+
+def _trapezoid(y: Tensor, x: Tensor, *, dim: int = -1) -> Tensor:
+    y, x = y.movedim(dim, -1), x if x.ndim < y.ndim else x.movedim(dim, -1)
+    return ((y[..., 1:] + y[..., :-1]) * (x[..., 1:] - x[..., :-1])).sum(-1) / 2
 
 
 COMPOSITES: dict[str, Treatment] = {
@@ -236,6 +255,9 @@ COMPOSITES: dict[str, Treatment] = {
     "group_norm": Decompose(_group_norm),
     "instance_norm": Decompose(_instance_norm),
     "scaled_dot_product_attention": Decompose(_attention),
+    "embedding_bag": Depends(_bag),
+    "grid_sample": only_first(Refuse("samples at places that depend on the values explained")),
+    "trapezoid": only_first(Decompose(_trapezoid)),
     "glu": Decompose(_glu),
     "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),
     "cosine_similarity": Decompose(_cosine_similarity),
@@ -247,11 +269,9 @@ COMPOSITES: dict[str, Treatment] = {
     "var_mean": Decompose(_moments),
     "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
     "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
-    "addmm": _if_both(_addmm),
-    "baddbmm": _if_both(_addmm),
-    "addmv": _if_both(_addmm),
-    "addcmul": Decompose(lambda input, a, b, *, value=1: input + a * b * value),
-    "addcdiv": Decompose(lambda input, a, b, *, value=1: input + a / b * value),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), Depends(_unless_both)),
+    "addcmul": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 * tensor2 * value),
+    "addcdiv": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 / tensor2 * value),
     "lerp": Decompose(lambda input, end, weight: input + (end - input) * weight),
     "rdiv": Decompose(lambda x, other: torch.div(other, x)),
 }

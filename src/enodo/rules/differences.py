@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from enodo.core.ledger import Entry, same
+from enodo.core.operations import tensors_in
 from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
@@ -22,6 +24,13 @@ def reference(op: Op) -> Entry:
             "rules", f"a rule for {op.name!r} that compares with a baseline", "a pass at the baseline"
         )
     return op.at
+
+
+def need_real(name: str, x: Tensor) -> None:
+    """Refuse complex numbers, of which a secant in each entry says nothing."""
+    if x.is_complex():
+        given = f"{name!r} of complex numbers"
+        raise UnknownOperation("model", given, "real ones", f"Give a rule: rules={{{name!r}: rule}}.")
 
 
 def forgetful(rule: Rule) -> Rule:
@@ -43,6 +52,7 @@ def secant(power: float | None, relative: bool = False) -> Rule:
     def rule(op: Op) -> Pull:
         i = _single(op)
         x, x0, y, y0 = op.xs[i], reference(op).xs[i], op.y, reference(op).y
+        need_real(op.name, x)
         dtype, count = x.dtype, len(op.xs)
         if power is not None and accumulator(dtype) != dtype:
             x, x0 = x.float(), x0.float()
@@ -128,28 +138,78 @@ def _middles(op: Op) -> list[Tensor]:
     return [x if same(x, x0) else (x + x0) / 2 for x, x0 in pairs]
 
 
+class Factor(NamedTuple):
+    """A factor of a product, at the inputs and at the baseline.
+
+    One that `leaps` is off the path and has other whole numbers at the baseline: a mask or a count, whatever its dtype.
+    """
+
+    x: Tensor
+    x0: Tensor
+    operand: bool  # whether a gradient is asked of it; not of numbers and integers
+    leaps: bool = False
+
+    def slope(self, other: Factor) -> Tensor:
+        """The other factor, halfway; with what this one has to carry of a leap of the other."""
+        x, x0, c, c0 = self.x, self.x0, other.x, other.x0
+        middle = c if same(c, c0) else (c + c0) / 2
+        if not other.leaps:
+            return middle
+        step = x - x0
+        return middle + torch.where(step == 0, 0, (c - c0) * (x + x0) / torch.where(step == 0, 1, 2 * step))
+
+
+def _factors(op: Op) -> list[Factor]:
+    """The tensors among the arguments, in their order."""
+    at, found = reference(op), []
+    operands = iter(zip(op.xs, at.xs, op.live, strict=True))
+    fixed = iter(zip(op.call.fixed, at.fixed, strict=True))
+    for _, t in tensors_in(op.call.args, op.call.kwargs):
+        if t.is_floating_point() or t.is_complex():
+            x, x0, live = next(operands)
+            found.append(Factor(x, x0, True, not live and not same(x, x0) and _whole(x) and _whole(x0)))
+        else:
+            x, x0 = next(fixed)
+            found.append(Factor(x.to(op.y.dtype), x0.to(op.y.dtype), False, not same(x, x0)))
+    return found
+
+
+def _whole(t: Tensor) -> bool:
+    return not t.is_complex() and bool(bare(t == t.round()).all())
+
+
+def _pulled_by(slopes: list[Tensor], factors: list[Factor]) -> Pull:
+    """Gradients by a slope for each entry, of the factors that are operands."""
+    wanted = [(s, f.x.shape, f.x.is_complex()) for s, f in zip(slopes, factors, strict=True) if f.operand]
+
+    def pull(gy: Tensor) -> list[Tensor | None]:
+        found = [((gy * s.conj()).sum_to_size(shape), is_complex) for s, shape, is_complex in wanted]
+        return [g.real if g.is_complex() and not is_complex else g for g, is_complex in found]
+
+    return pull
+
+
 @forgetful
 def product(op: Op) -> Pull:
-    """Elementwise: the gradient of each factor is the other, halfway."""
-    if len(op.xs) == 1:
+    """Elementwise: the gradient of each factor is the other, halfway.
+
+    What the change owes to a factor off the path is nobody's, unless that leaps: x * (x > 0) is where(x > 0, x, 0).
+    """
+    factors = _factors(op)
+    if len(factors) == 1:
         return op.vjp  # times a number
-    a, b = _middles(op)
-    shapes = [x.shape for x in op.xs]
-    return lambda gy: [(gy * b).sum_to_size(shapes[0]), (gy * a).sum_to_size(shapes[1])]
+    a, b = factors
+    return _pulled_by([a.slope(b), b.slope(a)], factors)
 
 
 @forgetful
 def quotient(op: Op) -> Pull:
     """a/b = a (1/b), a product, with 1/b - 1/b0 = -(b - b0) / (b b0)."""
-    if len(op.xs) == 1 and isinstance(op.call.args[0], Tensor):
-        return op.vjp  # by a number
-    (*a, b), (*_, b0) = op.xs, reference(op).xs
-    middle = _middles(op)[0] if a else op.call.args[0]
-    by, of = (1 / b + 1 / b0) / 2, -middle / (b * b0)
-    shapes = [x.shape for x in op.xs]
-    return lambda gy: [
-        (gy * g).sum_to_size(shape) for g, shape in zip([by, of][2 - len(shapes) :], shapes, strict=True)
-    ]
+    *a, by = _factors(op)
+    number = by.x.new_tensor(0 if a else op.call.get(0, "input"))
+    of = a[0] if a else Factor(number, number, False)
+    inverse = by._replace(x=1 / by.x, x0=1 / by.x0)
+    return _pulled_by([of.slope(inverse), inverse.slope(of) / -(by.x * by.x0)], [of, by])
 
 
 @forgetful

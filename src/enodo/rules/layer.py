@@ -127,13 +127,29 @@ def layer_of(op: Op) -> Layer:
         found = op.vjp(g)[x]
         return torch.zeros_like(op.xs[x]) if found is None else found
 
-    bias = None
-    if b is not None:
-        spatial = op.xs[w].ndim - 2 if op.name in CONVOLUTIONS else 0
-        bias = op.xs[b].reshape(-1, *[1] * spatial) if spatial else op.xs[b]
-        if op.name in SUMMED:
-            bias = bias * op.call.kwargs.get("beta", 1)
+    bias = None if b is None else _added(op.name, op.call, xs, w, b)
     return Layer(op.xs[x], op.xs[w], bias, op.y, run, back)
+
+
+def _added(name: str, call: Bound, xs: list[Tensor], w: int, b: int) -> Tensor:
+    """The bias, as it broadcasts against the result."""
+    spatial = xs[w].ndim - 2 if name in CONVOLUTIONS else 0
+    bias = xs[b].reshape(-1, *[1] * spatial) if spatial else xs[b]
+    return bias * call.kwargs.get("beta", 1) if name in SUMMED else bias
+
+
+def has_live_bias(name: str, call: Bound) -> bool:
+    """Whether what an operation with weights adds is on the path, as any other value of a sum."""
+    b = roles(name, call)[2]
+    return b is not None and is_live(call.operands[b])
+
+
+def with_bias_apart(name: str, call: Bound) -> Tensor:
+    """The operation without its bias, and the bias added to it."""
+    _, w, b = roles(name, call)
+    xs: list[Tensor] = call.operands
+    y: Tensor = call(*[torch.zeros_like(t) if i == b else t for i, t in enumerate(xs)])
+    return y if b is None else y + _added(name, call, xs, w, b)
 
 
 Shares = Callable[[Layer], Pulled]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from enodo.core.operations import is_live
-from enodo.core.tables import PLAIN, Depends, Refuse, Treatment
+from enodo.core.tables import PLAIN, Depends, Treatment
 
 # Entries are moved, copied, dropped, or joined to others.
 MOVES = (
@@ -15,14 +15,14 @@ MOVES = (
     " roll cat stack hstack vstack dstack column_stack row_stack view_as reshape_as as_strided diagonal diag"
     " diag_embed tril triu pad constant_pad_nd unfold fold im2col col2im pixel_shuffle pixel_unshuffle"
     " channel_shuffle native_channel_shuffle index_select gather take take_along_dim masked_select scatter"
-    " index_put index_add index_copy index_fill select_scatter slice_scatter diagonal_scatter meshgrid atleast_1d"
-    " atleast_2d atleast_3d ravel block_diag trapezoid copy fill zero alias view_as_real view_as_complex real imag"
-    " pack_padded_sequence pad_packed_sequence conj resolve_conj resolve_neg complex set fill_diagonal"
+    " masked_scatter put index_put index_add index_copy index_fill select_scatter slice_scatter diagonal_scatter"
+    " meshgrid atleast_1d atleast_2d atleast_3d ravel block_diag copy fill zero alias view_as_real view_as_complex"
+    " real imag conj pack_padded_sequence pad_packed_sequence resolve_conj resolve_neg complex set fill_diagonal"
 ).split()
 # Of these, those that are told by a tensor where entries come from, or go to.
 BY_PLACE = (
     "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter scatter_add"
-    " index_put index_add index_copy index_fill"
+    " put index_put index_add index_copy index_fill"
 ).split()
 # The same numbers in another dtype, at another place, or with a name.
 CASTS = "to as_tensor asarray type type_as float double half bfloat16 cpu cuda identity rename align_to".split()
@@ -46,10 +46,3 @@ def only_first(rule: Treatment) -> Depends:
         return rule if any(map(is_live, args[1:])) or any(is_live(v) for v in kwargs.values()) else PLAIN
 
     return Depends(choose)
-
-
-def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Treatment:
-    return Refuse("samples at places that depend on the values explained") if is_live(grid) else PLAIN
-
-
-LINEAR["grid_sample"] = Depends(_grid_sample)

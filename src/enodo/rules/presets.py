@@ -39,7 +39,7 @@ _BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross b
 _GATES = frozenset(
     "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc rsqrt reciprocal".split()
 )
-_SUMMING_MOVES = frozenset("fold col2im index_add trapezoid".split())
+_SUMMING_MOVES = frozenset("fold col2im index_add".split())
 _EXACT = frozenset((*MOVES, *_CHOICES, *_POOLS)) - _SUMMING_MOVES  # their results are values that they were given
 
 

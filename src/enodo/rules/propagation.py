@@ -22,7 +22,7 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse
 from . import merging
 from .carry import Carried, carrying
 from .composites import COMPOSITES
-from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, layer_of, roles
+from .layer import WEIGHTED, Layer, Shares, Weighted, aimed, has_live_bias, layer_of, roles, with_bias_apart
 from .norm import Norm
 
 _BELOW = "_below_weights"
@@ -132,6 +132,9 @@ class Propagation:
 
     def _layer(self, name: str) -> Depends:
         def choose(*args: Any, **kwargs: Any) -> Treatment:
+            call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
+            if has_live_bias(name, call):
+                return Decompose(lambda *_, **__: with_bias_apart(name, call))
             live = [t for t in _tensors(args, kwargs) if is_live(t)]
             if len(live) > 1:
                 return self.product
@@ -140,7 +143,6 @@ class Propagation:
             rule = self._rule(name, x)
             if rule is None:
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
-            call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
             norm = merging.norm_of(x)
             if norm is not None and merging.fits(name, call, x):
                 return Decompose(lambda *_, **__: merging.norm_and_layer(norm.x, x, norm, name, call, rule))
@@ -183,8 +185,10 @@ class Propagation:
             if isinstance(found, (Refuse, Decompose)) or not any(to):
                 return found
             below = any(map(self._below, floats))
-            rule = own if isinstance(found, Plain) else found
-            return Carried(rule, to, self.everywhere or not below, self.first is not None and not below)
+            onward, first = self.everywhere or not below, self.first is not None and not below
+            if isinstance(found, Plain):
+                return Carried(own, to, onward, first, True)
+            return Carried(found, to, onward, first, False)
 
         return Depends(choose)
 

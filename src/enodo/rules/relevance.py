@@ -10,6 +10,7 @@ from torch import Tensor
 
 from enodo.core.tables import Op, Pull, closed
 
+from .differences import need_real
 from .layer import TINY
 
 
@@ -17,6 +18,7 @@ def identity(op: Op) -> Pull:
     """All relevance of f(x) goes to x, entry by entry: c f(x) / x; where x is zero, the derivative."""
     i = op.live.index(True)
     x = op.xs[i]
+    need_real(op.name, x)
     near = x.abs() < TINY
     ratio = torch.where(near, 0, op.y / torch.where(near, 1, x))
 
@@ -50,7 +52,7 @@ def constant(op: Op) -> Pull:
 
 def divided(op: Op) -> Pull:
     """The denominator is taken for a constant."""
-    numerator = isinstance(op.call.args[0], Tensor)
+    numerator = isinstance(op.call.get(0, "input"), Tensor)
     return lambda gy: [g if i == 0 and numerator else None for i, g in enumerate(op.vjp(gy))]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from enodo.core.operations import is_live, tensors_in
@@ -36,11 +37,17 @@ def _mul(input: Any, other: Any) -> Treatment:
     return product if isinstance(input, Tensor) and isinstance(other, Tensor) else PLAIN
 
 
+def _abs(input: Any) -> Treatment:
+    if not input.is_complex():
+        return secant(None)
+    return Decompose(lambda input: composites.length(torch.view_as_real(input), -1, False))
+
+
 def _power(input: Any, exponent: Any) -> Treatment:
     return Decompose(composites.power) if is_live(exponent) and is_live(input) else secant(1 / 3, relative=True)
 
 
-_BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross chain_matmul".split()
+_BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross".split()
 WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split()
 
 RESCALE = Table(
@@ -57,10 +64,12 @@ RESCALE = Table(
         **dict.fromkeys(elementwise.SMOOTH, secant(1 / 3)),
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
-        **dict.fromkeys([*WEIGHTED, "bilinear"], only_first(bilinear)),
+        **dict.fromkeys(WEIGHTED, only_first(bilinear)),
+        "bilinear": Decompose(composites.bilinear),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),
         **dict.fromkeys(BY_PLACE, Depends(_by_places)),
         **dict.fromkeys(("where", "masked_fill"), switched),
+        "abs": Depends(_abs),
         "mul": Depends(_mul),
         "div": Depends(_div),
         "pow": Depends(_power),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -89,6 +90,13 @@ def _dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     return vector_norm(torch.flatten(input - other), p, 0)
 
 
+def _xlogy(input: Any, other: Any) -> Tensor:
+    """Zero where `input` is, also where the logarithm is not finite."""
+    input, other = torch.as_tensor(input), torch.as_tensor(other)
+    y: Tensor = input * torch.log(torch.where(input == 0, torch.ones_like(other), other))
+    return y
+
+
 def _adding(places: tuple[int, str], fine: tuple[Any, ...]) -> Depends:
     """Linear where entries that meet are added up."""
 
@@ -113,7 +121,9 @@ SEQUENCES: dict[str, Treatment] = {
     "pairwise_distance": Decompose(_pairwise),
     "dist": Decompose(_dist),
     "hypot": Decompose(lambda input, other: vector_norm(torch.stack(torch.broadcast_tensors(input, other)), 2, 0)),
-    "xlogy": Decompose(lambda input, other: input * torch.log(other)),
+    "xlogy": Decompose(_xlogy),
+    "chain_matmul": Decompose(lambda *matrices: functools.reduce(torch.matmul, matrices)),
+    "linalg_multi_dot": Decompose(lambda tensors: functools.reduce(torch.matmul, tensors)),
     "scatter_reduce": _adding((4, "reduce"), ("sum", "mean")),
     "index_reduce": _adding((4, "reduce"), ("mean",)),
 }

@@ -64,7 +64,7 @@ def kernel_shap(
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
     f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n
@@ -100,7 +100,7 @@ def shapley_sampling(
     its reverse cost 2 (n - 1) evaluations. `permutations` asks for that many orders, whatever they cost (an odd one is
     made even).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     if permutations is not None and (isinstance(permutations, bool) or not isinstance(permutations, int)):
         refuse("permutations", permutations, "None or a whole number", kind=BadType)
     if permutations is not None and permutations < 1:
@@ -132,7 +132,7 @@ def banzhaf(
     into `max_evaluations`, and for additive models; otherwise the additive model nearest to the scores of coalitions
     drawn evenly (`methods.shapley.pairs`), with standard errors.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n

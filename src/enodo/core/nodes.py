@@ -24,11 +24,17 @@ def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequenc
     return Op(name, call, traced, y, live, further, graph=(traced, y))
 
 
-def _answer(ctx: Any, op: Op) -> Any:
-    """The result for the model; a detached one, as the rule's holding its own node would be a circle."""
+def _answer(ctx: Any, op: Op, rule: Rule) -> Any:
+    """The result for the model; a detached one, as the rule's holding its own node would be a circle.
+
+    By a rule that is `plain`, the own gradient, it is off the path where that has been asked for nothing but its dtype,
+    as in mask.type_as(x).
+    """
     ctx.live, ctx.operation = op.live, op.name
-    ctx.mark_non_differentiable(*op.aux)
-    return (op.y.detach(), *op.aux) if op.aux else op.y.detach()
+    y = op.y.detach()
+    aside = getattr(rule, "plain", False) and op.graph is not None and not op.graph[1].requires_grad
+    ctx.mark_non_differentiable(*op.aux, *([y] if aside else []))
+    return (y, *op.aux) if op.aux else y
 
 
 def _gradients(ctx: Any, found: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -70,7 +76,7 @@ class Ruled(torch.autograd.Function):
                 apart = [x.view_as(x) for x in true.xs]  # so that the path from one operand to another is not taken
                 y, *_ = parts(call(*apart))
                 ctx.pull = rule(Op(name, call, apart, y, live, op.aux, at, (apart, y)))
-        return _answer(ctx, op)
+        return _answer(ctx, op, rule)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
@@ -84,7 +90,7 @@ class Waiting(torch.autograd.Function):
     def forward(ctx: Any, call: Bound, name: str, rule: Rule, pairs: Pairs, *xs: Tensor) -> Any:
         op = done(call, name, rule, xs, [is_live(x) for x in xs])
         ctx.pull = pairs.add(op, rule)
-        return _answer(ctx, op)
+        return _answer(ctx, op, rule)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:

@@ -67,6 +67,7 @@ def deeplift(
     when="DeepLIFT where no single baseline is right: the mean over a background of examples, given as baseline.",
     needs="gradient score background",
     claims="completeness",
+    aliases=("deep_shap",),
 )
 def deeplift_shap(
     q: Question,

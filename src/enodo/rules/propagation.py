@@ -184,8 +184,10 @@ class Propagation:
             if isinstance(found, (Refuse, Decompose)) or not any(to):
                 return found
             below = any(map(self._below, floats))
-            rule = own if isinstance(found, Plain) else found
-            return Carried(rule, to, self.everywhere or not below, self.first is not None and not below)
+            onward, first = self.everywhere or not below, self.first is not None and not below
+            if isinstance(found, Plain):
+                return Carried(own, to, onward, first, True)
+            return Carried(found, to, onward, first, False)
 
         return Depends(choose)
 

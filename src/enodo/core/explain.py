@@ -119,15 +119,7 @@ def ask(
         refuse("explain", given, expected, "Rows are explained together; derivatives come with create_graph=True.")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         refuse("seed", seed, "a whole number from 0", kind=BadType)
-    model = eager(model)
-    state = State.of(model)
-    if state.training:
-        warnings.warn(
-            "The model is in train mode: dropout and batch statistics become part of the explanation. "
-            "Call model.eval() first.",
-            TrainModeWarning,
-            stacklevel=3,
-        )
+    model, state = examined(model)
     inputs = _usable(tensors(inputs, "inputs"))
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
@@ -166,6 +158,20 @@ def ask(
         keys=tuple((row,) for row in range(rows)),
         create_graph=create_graph,
     )
+
+
+def examined(model: Callable[..., Any]) -> tuple[Callable[..., Any], State]:
+    """The model out of its wrappers, and what a pass has to know of it; a warning where it is in train mode."""
+    model = eager(model)
+    state = State.of(model)
+    if state.training:
+        warnings.warn(
+            "The model is in train mode: dropout and batch statistics become part of the explanation. "
+            "Call model.eval() first.",
+            TrainModeWarning,
+            stacklevel=4,
+        )
+    return model, state
 
 
 def _usable(tree: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .values import Values
 
-NOBODY = -1  # names what belongs to no feature
+NOBODY = torch.iinfo(torch.long).min  # names what belongs to no feature; every other whole number may name one
 
 
 @dataclass(frozen=True, eq=False)

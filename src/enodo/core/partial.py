@@ -120,8 +120,8 @@ class Replay(TorchFunctionMode):
             found = func(*shown, **kwargs)
             if not isinstance(found, Tensor):
                 return found
-        if spelt.name == "setitem" or kwargs.get("out") is not None:
-            raise Unsuited
+        if spelt.name in ("setitem", "as_strided") or kwargs.get("out") is not None:
+            raise Unsuited  # it tells of the memory of a tensor, of which there is none here
         writes = writes_into(func, args, kwargs)
         state = None
         if not free:

@@ -63,6 +63,11 @@ class Selector:
             if tiles > 1:  # say the same of as many rows as the user gave
                 self.pick(trees.map_tree(lambda t: _first(t, self.rows), output), 1)
             raise
+        if score.is_complex():
+            given = f"{describe(self.spec)}, which selects complex numbers"
+            refuse("target", given, "real scores", "Give a callable, for example target=lambda out: out.abs()[:, 1].")
+        if not score.is_floating_point():  # counts and decisions, of which differences and means are to be taken
+            score = score.to(torch.float64)
         if score.ndim == 1 and len(score) == rows:
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
@@ -222,12 +227,8 @@ def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
     entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
     picked = y[entries]
     if picked.ndim > 1 and picked.numel() != len(picked):
-        refuse(
-            "target",
-            f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}",
-            f"{y.ndim - 1} indices a row",
-            "Give a list of tuples.",
-        )
+        given = f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}"
+        refuse("target", given, f"{y.ndim - 1} indices a row", "Give a list of tuples.")
     return picked
 
 
@@ -249,12 +250,8 @@ def _check_bounds(y: Tensor, i: int, dim: int) -> None:
 
 def _columns(y: Tensor) -> Tensor:
     if y.ndim > 2:
-        refuse(
-            "target",
-            f'"all" with an output of shape {tuple(y.shape)}',
-            "an output of shape (B, T)",
-            "Give Each([...]) or a callable.",
-        )
+        given = f'"all" with an output of shape {tuple(y.shape)}'
+        refuse("target", given, "an output of shape (B, T)", "Give Each([...]) or a callable.")
     return y.reshape(len(y), -1).T
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import torch
@@ -53,11 +54,11 @@ def lime(
     `details` has the slopes ("features", (B, n)), "intercept" and "fit", the weighted R^2, both (B,). Standard errors
     are those of the slopes without a penalty; there is none where all coalitions are evaluated.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     near, draw = Similarity(similarity, width), Draw(coalitions)
     if isinstance(regressor, str) and regressor not in PENALISED:
         refuse("regressor", repr(regressor), '"lasso", "ridge" or an object with fit(X, y, sample_weight)')
-    if not isinstance(regressor, str) and not callable(getattr(regressor, "fit", None)):
+    if not isinstance(regressor, str) and not _weighs(getattr(regressor, "fit", None)):
         refuse("regressor", regressor, '"lasso", "ridge" or an object with fit(X, y, sample_weight)', kind=BadType)
     if isinstance(penalty, bool) or not isinstance(penalty, (int, float)):
         refuse("penalty", penalty, "a number from 0", kind=BadType)
@@ -76,6 +77,14 @@ def lime(
         return Found(values, stderr, None if tol is None else values.new_zeros(values.shape[:2]), surrogate.details)
 
     return answer(q, features, solve)
+
+
+def _weighs(fit: Any) -> bool:
+    """Whether a regressor can be told how much each neighbour counts."""
+    if not callable(fit):
+        return False
+    known = inspect.signature(fit).parameters
+    return "sample_weight" in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
 
 
 class Surrogate:
@@ -141,7 +150,7 @@ class Surrogate:
             for t in range(len(y)):
                 model = copy.deepcopy(self.regressor)
                 model.fit(x, y[t, b].cpu().numpy(), sample_weight=weights)
-                found = torch.as_tensor(getattr(model, "coef_", None)).reshape(-1)
+                found = torch.as_tensor(getattr(model, "coef_", ())).reshape(-1)
                 if found.numel() != z.shape[-1]:
                     given = f"one whose coef_ has {found.numel()} numbers"
                     refuse("regressor", given, f"a linear model of {z.shape[-1]} features")

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from . import tree as trees
 from .errors import refuse
 from .lasting import dataclass
-from .places import Visit, Where
+from .places import Visit, Where, captured
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
 from .state import State
@@ -130,7 +130,7 @@ def _forward(
         if hooked:
             layers = [layer for visit in visits for layer in visit.layers(leave)]
             if of.layer is not None:
-                layers.append((of, _capture(of, seen, leave=of.call is not None and of.call >= 0)))
+                layers.append((of, _capture(of, call.rows, seen, leave=of.call is not None and of.call >= 0)))
             around.append(Watched(layers))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
@@ -218,11 +218,10 @@ def _own(t: Any, keep: bool) -> Any:
     return t.clone() if keep else t.detach().clone()
 
 
-def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
+def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
     def capture(value: Any, call: int) -> Any:
         if of.call is None or of.call in (-1, call):
-            # in-place code that follows must not change what was captured
-            seen[:] = [trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, value)]
+            seen[:] = [captured(value, of, rows)]
             if leave:
                 raise Stop
         return value

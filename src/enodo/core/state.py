@@ -68,7 +68,7 @@ class State:
         """What a pass has to run within."""
         around: list[Any] = [as_found(model)] if self.training else []
         if self.compiled and hasattr(torch.compiler, "set_stance"):
-            around.append(torch.compiler.set_stance("force_eager"))
+            around.append(_without_compiling())
         return around
 
 
@@ -81,6 +81,12 @@ def eager(model: Any) -> Any:
     else:
         inner = getattr(model, "_torchdynamo_orig_callable", None)
     return model if inner is None else eager(inner)
+
+
+@contextmanager
+def _without_compiling() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
+        yield
 
 
 @contextmanager

@@ -159,6 +159,7 @@ TABLE: list[Bad] = [
     bad("NaN", "baseline", "not finite", NUMBER, baseline=nan),
     bad("a background of other columns", "baseline", "(9, 5)|(6,)", method=gs, baseline=torch.zeros(9, 5).double()),
     # the inputs
+    bad("rows without values", "inputs", ", 0)|at least one value", inputs=x[:, :0]),
     bad("an empty batch", "inputs", "(0, 6)|at least one row", inputs=x[:0]),
     bad("no rows", "inputs", "dimension|x[None]", inputs=torch.tensor(1.0)),
     bad("no tensor", "inputs", "'a photo'|tensor", TYPE, inputs="a photo"),

@@ -59,7 +59,7 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) and inputs.layout is torch.strided:
+    if isinstance(inputs, Tensor) and inputs.ndim and inputs.numel() and inputs.layout is torch.strided:
         return len(inputs)
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
@@ -80,6 +80,8 @@ def count_rows(inputs: Any) -> int:
     rows = next(iter(sizes))
     if rows == 0:
         refuse("inputs", describe(found[0][1]), "at least one row")
+    if not any(t.numel() for _, t in found):
+        refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
 
 

@@ -156,15 +156,13 @@ class Bound:
         self.func, self.args, self.kwargs = func, args, kwargs
         self.paths: list[Path] = []
         self.operands: list[Tensor] = []
+        self.fixed: list[Tensor] = []  # the tensors of other dtypes: masks and indices
         for path, t in tensors_in(args, kwargs):
             if t.is_floating_point() or t.is_complex():
                 self.paths.append(path)
                 self.operands.append(t)
-
-    @property
-    def fixed(self) -> list[Tensor]:
-        """The tensors of other dtypes: masks and indices."""
-        return [t for _, t in tensors_in(self.args, self.kwargs) if not (t.is_floating_point() or t.is_complex())]
+            else:
+                self.fixed.append(t)
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument, given by position or by name."""

@@ -90,7 +90,7 @@ class Visit:
         n = len(where.points)
         self.sight = Sight(where, [UNSEEN] * n, [0] * n, [], [[] for _ in range(n)])
         self.given = self._deal(put, known) if put is not None and known is not None else None
-        self.on_start: Callable[[Tensor], None] | None = None  # told of each tensor that gradients are taken of
+        self.on_start: Callable[[Tensor], None] | None = None  # told of what the model is handed in their place
 
     def _deal(self, put: Values, known: Sight) -> list[list[Tensor]]:
         """The leaves of `put`, for each Point its own; then those of the lookups."""
@@ -102,10 +102,14 @@ class Visit:
         if not self.grad:
             return t if self.keep and t.requires_grad else t.detach()
         # the clone is a place of its own: where the model uses a value twice, only what passes here counts
-        begun = t.clone() if t.requires_grad else t.detach().requires_grad_()
-        if self.on_start is not None:
-            self.on_start(begun)
-        return begun
+        return t.clone() if t.requires_grad else t.detach().requires_grad_()
+
+    def _handed(self, t: Tensor) -> Tensor:
+        """What the model goes on with: a clone, so that in-place code downstream leaves ours alone."""
+        handed = t.clone()
+        if self.grad and self.on_start is not None:
+            self.on_start(handed)
+        return handed
 
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
@@ -119,7 +123,7 @@ class Visit:
             found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
         leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
-        return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone
+        return form.fill([self._handed(t) for t in leaves])
 
     def inputs(self, inputs: Any) -> Any:
         """The inputs, after seeing or setting those asked about."""
@@ -134,7 +138,7 @@ class Visit:
         vectors = self.start(vectors if self.given is None else self.given[-1][k])
         self.sight.lookups.append(found)
         self.sight.vectors.append(vectors)
-        return vectors.clone()
+        return self._handed(vectors)
 
     def attach(self, stack: ExitStack, token: object, leave: bool) -> None:
         """Hook the layers asked about until `stack` closes; `leave` the pass once all have been seen."""
@@ -207,6 +211,19 @@ def row_dims(sight: Sight) -> Any:
     if sight.where.ids and not sight.where.per_token:
         return 0 if len(sight.vectors) == 1 else (0,) * len(sight.vectors)
     return tuple(parts) if sight.where.several else parts[0]
+
+
+def captured(value: Any, point: Point, rows: int) -> Any:
+    """A copy of the value at a layer, which in-place code that follows leaves alone.
+
+    The rows are first, also where the layer has them second, as a recurrent layer does.
+    """
+    for path, t in list(trees.leaves(value)):
+        if isinstance(t, Tensor):
+            d = _likely(point, path)
+            found = t.clone()
+            value = trees.put(value, path, found.movedim(d, 0) if t.ndim > d and t.shape[d] == rows else found)
+    return value
 
 
 def _likely(point: Point, path: trees.Path) -> int:

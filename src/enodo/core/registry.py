@@ -50,7 +50,12 @@ class Card:
         return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(self.fn).parameters.values())
 
 
-_cards: dict[str, Card] = {}
+_cards: dict[str, Card] = {}  # by plain name
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell differently: "Grad-CAM++", "GradCAMPlusPlus" and "grad_cam_plus_plus"."""
+    return "".join(filter(str.isalnum, name.replace("+", "plus"))).lower()
 
 
 def method(
@@ -77,9 +82,10 @@ def method(
             aliases,
         )
         for known in (name, *aliases):
-            if known in _cards and _cards[known].fn.__qualname__ != fn.__qualname__:
-                refuse("name", repr(known), "a name that no other method has")
-            _cards[known] = card
+            other = _cards.setdefault(_plain(known), card)
+            if other.fn.__qualname__ != fn.__qualname__:
+                refuse("name", repr(known), f"a name that no other method has; this is one of {other.name}")
+            _cards[_plain(known)] = card
         return fn
 
     return register
@@ -93,9 +99,10 @@ def methods() -> dict[str, Card]:
 def card_of(spec: str | Callable[..., Any]) -> Card:
     """The Card of a method given by name or as a function (registered or not)."""
     if isinstance(spec, str):
-        found = _cards.get(spec) or _cards.get(spec.replace("-", "_").lower())
+        found = _cards.get(_plain(spec))
         if found is None:
-            refuse("method", repr(spec), "the name of a method, or a function of a Question", nearest(spec, _cards))
+            names = [name for card in methods().values() for name in (card.name, *card.aliases)]
+            refuse("method", repr(spec), "the name of a method, or a function of a Question", nearest(spec, names))
         return found
     if not callable(spec):
         refuse("method", spec, "the name of a method, or a function of a Question", kind=BadType)

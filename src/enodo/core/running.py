@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
 from .errors import refuse
-from .places import Visit, Where
+from .places import Visit, Where, captured
 from .points import Point, Stop, enter_pass, on_layer, part_of
 from .rules import Rules
 from .watch import Constants, Load, Watch
@@ -174,7 +174,7 @@ def _forward(
         for visit in visits:
             visit.attach(context, token, leave)
         if of.layer is not None:
-            on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
+            on_layer(context, of, token, _capture(of, call.rows, seen, leave=of.call is not None and of.call >= 0))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
@@ -247,11 +247,10 @@ def _own(t: Any, keep: bool) -> Any:
     return t.clone() if keep else t.detach().clone()
 
 
-def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
+def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
     def capture(value: Any, call: int) -> Any:
         if of.call is None or of.call in (-1, call):
-            # in-place code that follows must not change what was captured
-            seen[:] = [trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, value)]
+            seen[:] = [captured(value, of, rows)]
             if leave:
                 raise Stop
         return value

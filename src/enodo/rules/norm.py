@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from enodo.core.values import accumulator
+
 # The arguments of F.batch_norm and F.instance_norm, and of their namesakes in torch, in order.
 _FUNCTIONAL = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _NATIVE = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
@@ -46,7 +48,7 @@ class Norm:
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
         """What channels are multiplied by, and what is added: (C,), (C,)."""
-        scale = torch.rsqrt(self.var.detach() + self.eps)
-        scale = scale if self.weight is None else scale * self.weight.detach()
-        shift = -self.mean.detach() * scale
-        return scale, shift if self.bias is None else shift + self.bias.detach()
+        mean = self.mean.to(accumulator(self.x.dtype))
+        scale = torch.rsqrt(self.var + self.eps)
+        scale = scale if self.weight is None else scale * self.weight
+        return scale, -mean * scale if self.bias is None else self.bias - mean * scale

@@ -81,5 +81,3 @@ RESCALE = Table(
     },
     compares=True,
 )
-# For backward passes under vmap.
-CROSSED = RESCALE | {"batch_norm": Depends(composites.folded_norm)}

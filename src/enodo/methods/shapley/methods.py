@@ -26,6 +26,7 @@ FIRST = 64  # evaluations before the first look at how well the answer is known
     paper="Shapley 1953; Castro et al. 2009, doi:10.1016/j.cor.2008.04.004, equation 1",
     when="Few features, or groups of them: the one fair division of the score, to the last digit.",
     needs="score absence",
+    aliases=("shapley_values",),
 )
 def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2**16) -> Values:
     """What a feature adds to the score on arrival, averaged over every order in which the features can arrive.
@@ -83,6 +84,7 @@ def kernel_shap(
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
     when="Shapley values with the plainest of standard errors. KernelSHAP mostly needs fewer evaluations.",
     needs="score absence",
+    aliases=("shapley_value_sampling",),
 )
 def shapley_sampling(
     q: Question,

@@ -33,6 +33,8 @@ def of_baseline(q: Asked) -> Values:
     """A baseline (B rows, or a background of R) as values at the inputs; token ids by the vectors they look up."""
     sight, ids, base = q.sight, q.entry.ids, q.baseline
     paths = [(*p.path, *path) for p, f in zip(q.entry.points, sight.forms, strict=True) for path in f.paths]
+    if not (ids or q.background):
+        return Values([_or_zero(trees.get(base, path), trees.get(q.call.inputs, path)) for path in paths])
     met = {found.leaf for found in sight.lookups}
     asked = paths + [path for leaf, path in enumerate(ids) if leaf in met]
     given = [t for t in (trees.get(base, path) for path in asked) if isinstance(t, Tensor)]

@@ -16,7 +16,7 @@ from .places import row_dims
 from .question import Question
 from .registry import Card
 from .result import Attribution, provenance
-from .values import Values
+from .values import Values, accumulator
 
 CANCELS = (
     "The attributions within each token's vector cancel, so that their sums are rounding errors: a norm after the"
@@ -37,7 +37,8 @@ def gathered(
     delta = None
     if base is not None and scores is not None and not (question.wrt.several and "each" in card.claims):
         total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
-        delta = (total.double() - scores.double() + base.double()).to(scores.dtype)
+        wide = base.to(accumulator(base.dtype))
+        delta = torch.sub(total, scores).add(wide).to(scores.dtype)
     if not sums_up([delta] if delta is not None else [scores, base, *[t for _, v in answers for t in v.leaves]]):
         _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:

@@ -94,12 +94,13 @@ def baseline_like(baseline: Any, inputs: Any, rows: int, background: bool) -> An
     if callable(baseline):
         takes = [p for p in inspect.signature(baseline).parameters.values() if p.default is p.empty]
         baseline = baseline(inputs) if takes else baseline()
-    if not isinstance(baseline, Tensor):
+    if baseline is not None and not isinstance(baseline, Tensor):
         baseline = tensors(baseline, "baseline")
-    if isinstance(baseline, (int, float, Tensor, type(None))) and not isinstance(baseline, bool):
-        several = [p for p, t in trees.leaves(inputs) if isinstance(t, Tensor)]
-        if isinstance(baseline, Tensor) and baseline.ndim and len(several) > 1:
-            refuse("baseline", baseline, f"a structure like the inputs, which have {len(several)} tensors")
+    if baseline is None or (isinstance(baseline, (Tensor, int, float)) and not isinstance(baseline, bool)):
+        if isinstance(baseline, Tensor) and baseline.ndim:
+            several = [p for p, t in trees.leaves(inputs) if isinstance(t, Tensor)]
+            if len(several) > 1:
+                refuse("baseline", baseline, f"a structure like the inputs, which have {len(several)} tensors")
         whole = trees.map_tree(lambda t: _like(baseline, t, "baseline", rows, background), inputs)
     else:
         whole = _structure(baseline, inputs, (), rows, background)

@@ -112,7 +112,11 @@ class Visit:
         return handed
 
     def at(self, i: int, value: Any) -> Any:
-        """See or set the value at the i-th Point."""
+        """See or set the value at the i-th Point; gives what the model goes on with."""
+        return self.see(i, value).fill([self._handed(t) for t in self.sight.leaves[i]])
+
+    def see(self, i: int, value: Any) -> Form:
+        """See (or set) the value at the i-th Point."""
         point = self.where.points[i]
         also = self.where.whole_at(point) if self.where.whole else ()
         if point.layer is None:
@@ -122,7 +126,7 @@ class Visit:
         apart = point.side == "input" and not self.keep
         leaves = [self.start(t, apart) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
-        return form.fill([self._handed(t) for t in leaves])
+        return form
 
     def inputs(self, inputs: Any) -> Any:
         """The inputs, after seeing or setting those asked about."""

@@ -139,10 +139,11 @@ class Question(Asked):
 
     def _note_ends(self, scores: Tensor, first: bool, last: bool) -> None:
         """Of k points the first may be the baseline and the last the inputs: their scores are known then."""
+        scores = scores.detach()
         if first:
-            self.memo.setdefault("baseline scores", scores[0].detach())
+            self.memo.setdefault("baseline scores", scores.select(0, 0))
         if last:
-            self.memo.setdefault("scores", scores[-1].detach())
+            self.memo.setdefault("scores", scores.select(0, -1))
 
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from .errors import BadType, about, nearest, refuse
@@ -59,6 +59,7 @@ class Card:
 _cards: dict[str, Card] = {}  # by plain name
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     """A name without what people spell differently: "Grad-CAM++", "GradCAMPlusPlus" and "grad_cam_plus_plus"."""
     return "".join(filter(str.isalnum, name.replace("+", "plus"))).lower()

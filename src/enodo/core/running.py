@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,13 +47,13 @@ class Call:
             return self.model(*inputs, *self.args, **self.kwargs)
         return self.model(inputs, *self.args, **self.kwargs)
 
-    def each(self, fn: Callable[[Tensor], Tensor], rows: int) -> Call:
+    def each(self, fn: Callable[[Tensor], Tensor], rows: int, but_inputs: bool = False) -> Call:
         """The call with `fn` applied to every tensor that has one entry a row; all else passes untouched."""
 
         def batched(t: Any) -> Any:
             return fn(t) if isinstance(t, Tensor) and t.ndim and len(t) == self.rows else t
 
-        inputs = trees.map_tree(batched, self.inputs)
+        inputs = self.inputs if but_inputs else trees.map_tree(batched, self.inputs)
         args = trees.map_tree(batched, self.args) if self.args else self.args
         kwargs = trees.map_tree(batched, self.kwargs) if self.kwargs else self.kwargs
         return Call(self.model, inputs, args, kwargs, rows, self.state)
@@ -66,10 +65,8 @@ class Call:
         """
         if k == 1:
             return self
-        if put is not None and put.at_inputs and not put.ids and isinstance(self.inputs, Tensor):
-            rest = replace(self, inputs=()).each(lambda t: stack(t, k), k * self.rows)
-            return replace(rest, inputs=self.inputs)
-        return self.each(lambda t: stack(t, k), k * self.rows)
+        is_set = put is not None and put.at_inputs and not put.ids and isinstance(self.inputs, Tensor)
+        return self.each(lambda t: stack(t, k), k * self.rows, but_inputs=is_set)
 
     def take(self, index: Tensor) -> Call:
         """The call on some of the rows."""

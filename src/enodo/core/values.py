@@ -170,7 +170,7 @@ class Values:
 
         def total(t: Tensor) -> Tensor:
             t = t.to(accumulator(t.dtype))
-            return (weights.to(t.dtype) @ t.flatten(1)).view(t.shape[1:])
+            return (weights.to(t) @ t.flatten(1)).view(t.shape[1:])
 
         return self.map(total)
 

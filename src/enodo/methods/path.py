@@ -14,7 +14,7 @@ from enodo.core import quadrature
 from enodo.core.errors import BadType, SettlingWarning, about, refuse
 from enodo.core.question import Question
 from enodo.core.streaming import Points
-from enodo.core.values import Values, along
+from enodo.core.values import Values, accumulator, along
 
 MAX_STEPS = 255  # the largest nested rule
 Parts = tuple[Values, ...]
@@ -39,6 +39,14 @@ def nodes(rule: str, steps: int, saturation: float = 0.0) -> tuple[Tensor, Tenso
     return torch.tensor(alphas), torch.tensor(weights)
 
 
+@lru_cache(maxsize=64)
+def nodes_with_ends(rule: str, steps: int, saturation: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The nodes of a rule between 0 and 1, (n + 2,), and its weights, (n,), as values of this dtype take them."""
+    alphas, weights = nodes(rule, steps, saturation)
+    every = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+    return every.to(dtype), weights.to(accumulator(dtype))
+
+
 def check_steps(steps: Any, least: int = 1) -> None:
     """Refuse anything but a whole number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int):
@@ -57,7 +65,7 @@ def weighted_sum(stream: Any, weights: Tensor) -> Values:
     """The sum of streamed values (k, ...), each times its weight."""
     total: Values | None = None
     for i, j, g in stream:
-        part = g.weighted(weights[i:j].to(g.leaves[0].device))
+        part = g.weighted(weights[i:j])
         total = part if total is None else total + part
     if total is None:
         refuse("steps", 0, "at least one step")

@@ -59,7 +59,7 @@ class Moments:
         """(B, n, n): the inverse of `gram`, or its pseudoinverse."""
         return inverse(self.gram)
 
-    @property
+    @cached_property
     def free(self) -> Tensor:
         """(T, B, n): the slopes without a penalty; of several the smallest."""
         return times(self.along, self.inverted)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import enodo
 from enodo import Absence, Each, SamplingWarning, SettlingWarning
+from enodo.methods.shapley import pairs
 from enodo.methods.shapley.every import shapley_weights
 from enodo.methods.shapley.pairs import Pairs, Plan, even_law, kernel_law
 from tests.methods.games import (
@@ -104,21 +105,18 @@ def test_the_expectation_over_a_background_by_brute_force() -> None:
 
 
 # ---------------------------------------------------------------- regression over pairs of coalitions
-def estimate(model: Any, n: int, law: Any, pairs: int, fixed: bool, least: int) -> tuple[Tensor, Tensor]:
+def estimate(model: Any, n: int, law: pairs.Law, count: int) -> tuple[Tensor, Tensor]:
     q = enodo.ask(model, everyone(n), target="all", needs=frozenset({"score", "absence"}))
-    estimate = Pairs(q.game(), Plan.of(law, n, pairs, least), fixed)
-    estimate.more(pairs)
+    estimate = Pairs(q.game(), law, Plan.of(law, n, count))
+    estimate.more(count)
     return estimate.answer()
 
 
 @pytest.mark.parametrize("n", [2, 5, 6])
 def test_the_regression_over_all_pairs_is_exact(n: int) -> None:
     table, model = random_game(n, 2)
-    for law, fixed, least, expected in (
-        (kernel_law, True, 1, by_orders(table, n)),
-        (even_law, False, 0, banzhaf_values(table, n)),
-    ):
-        values, stderr = estimate(model, n, law, 2 ** (n - 1), fixed, least)
+    for law, expected in ((pairs.SHAPLEY, by_orders(table, n)), (pairs.BANZHAF, banzhaf_values(table, n))):
+        values, stderr = estimate(model, n, law, 2 ** (n - 1))
         close(values[:, 0], expected)
         assert (stderr == 0).all()
 
@@ -133,12 +131,12 @@ def test_laws_of_size_count_every_coalition_once() -> None:
 
 def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
     n = 12
-    for pairs in (8, 30, 200, 2047):
-        plan = Plan.of(kernel_law, n, pairs, 1)
+    for count in (8, 30, 200, 2047):
+        plan = Plan.of(pairs.SHAPLEY, n, count)
         sizes = plan.whole.sum(1).unique().tolist()
         assert sizes == list(range(1, len(sizes) + 1))
-        assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= pairs
-        close(plan.weights.sum() + plan.rest, numbers(1)[0])
+        assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= count
+        close(plan.weights.sum() + (plan.chances * plan.worth).sum(), numbers(1)[0])
         assert not plan.sizes.numel() or int(plan.sizes[0]) == len(sizes) + 1
 
 

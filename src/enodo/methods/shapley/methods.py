@@ -12,7 +12,7 @@ from enodo.core.values import Values
 
 from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
 from .found import Found, answer, exactly
-from .pairs import Pairs, Plan, even_law, kernel_law
+from .pairs import BANZHAF, SHAPLEY, Pairs, Plan
 from .permutations import Orders
 from .sampling import sample
 
@@ -71,8 +71,8 @@ def kernel_shap(
             return exactly(summed(game, shapley_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
-        plan = Plan.of(kernel_law, n, most if tol is None else min(most, first), 1)
-        return sample(q, features, Pairs(game, plan, fixed=True), most, tol, first)
+        plan = Plan.of(SHAPLEY, n, most if tol is None else min(most, first))
+        return sample(q, features, Pairs(game, SHAPLEY, plan), most, tol, first)
 
     return answer(q, features, solve, complete=True)
 
@@ -138,8 +138,8 @@ def banzhaf(
             return exactly(summed(game, banzhaf_weights(n)), tol)
         most = max_evaluations // 2
         first = max(2 * n, FIRST // 2)
-        plan = Plan.of(even_law, n, most if tol is None else min(most, first), 0)
-        return sample(q, features, Pairs(game, plan, fixed=False), most, tol, first)
+        plan = Plan.of(BANZHAF, n, most if tol is None else min(most, first))
+        return sample(q, features, Pairs(game, BANZHAF, plan), most, tol, first)
 
     return answer(q, features, solve)
 

@@ -18,7 +18,7 @@ from enodo.core.question import Question
 
 from .every import by_pair, by_size, lifted, shapley_weights
 from .found import Found
-from .pairs import Pairs, Plan, kernel_law
+from .pairs import SHAPLEY, Pairs, Plan
 from .sampling import warn_if_loose
 
 PER_PRODUCT = 2  # coalitions that a model has for each product of two features, at least
@@ -27,7 +27,7 @@ PER_PRODUCT = 2  # coalitions that a model has for each product of two features,
 def sampled(q: Question, game: Game, max_evaluations: int) -> Found:
     """Shapley values by regression, and the matrix of interactions from the same coalitions."""
     n, most = game.n, max_evaluations // 2
-    pairs = Pairs(game, Plan.of(kernel_law, n, most, 1), fixed=True)
+    pairs = Pairs(game, SHAPLEY, Plan.of(SHAPLEY, n, most))
     pairs.more(most)
     values, stderr = pairs.answer()
     warn_if_loose(q, values, stderr, 2 * most)

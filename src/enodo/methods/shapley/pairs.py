@@ -152,7 +152,7 @@ class Pairs:
             return torch.cat([z[i : min(j, k)], ~z[max(i - k, 0) : max(j - k, 0)]])
 
         found = [lifted(s) for _, _, s in self.game.stream(2 * k, make, empty=True)]
-        whole = torch.cat([lifted(self.game.full, 0)[None][:0], *found])
+        whole = torch.cat(found or [lifted(self.game.full, 0)[None][:0]])
         return whole.view(2, k, *whole.shape[1:])
 
     def answer(self) -> tuple[Tensor, Tensor]:
@@ -167,28 +167,26 @@ class Pairs:
             return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown[:, None]
         blocks = Again(lambda: self._blocks(gap), pairs * gap.shape[1] * n <= BLOCK)
         normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.shape, 2 * n)
-        sampled = normal.clone()
-        for c, y, w, drawn in blocks:
+        for c, y, w, _ in blocks:
             weighted = c * w[..., None]
-            (sampled if drawn else normal).add_(weighted.mT @ c)
+            normal += weighted.mT @ c
             right += (y[..., None, :] @ weighted)[..., 0, :]
-        normal += sampled
-        bends = normal.diagonal(dim1=-2, dim2=-1)[:, n:]
+        held = normal.clone()
+        bends = held.diagonal(dim1=-2, dim2=-1)[:, n:]
         bends += RIDGE / pairs * bends.mean(-1, keepdim=True)
-        normal[:, :n, :n] += fixed / n  # what is fixed is taken out of the equations
-        inverted = inverse(normal)
+        held[:, :n, :n] += fixed / n  # what is fixed is taken out of the equations
+        inverted = inverse(held)
         inverted[:, :n, :n] -= fixed / n
         found = (inverted @ right[..., None])[..., 0]
         total = gap.new_zeros(*gap.shape, n)
         if self.count:
             known = self._values(inverted)
-            # how much a residual is shrunk by its own coalition, of which each has about the same leverage
-            own = (inverted * sampled).sum((-2, -1)) / self.count
-            for c, y, w, drawn in blocks:
-                if drawn:  # every coalition may have a residual of its own size (White 1980, in the form HC3)
-                    rest = (y - (c @ found[..., None])[..., 0]) * w
-                    total += (rest.square()[..., None, :] @ (c @ known).square())[..., 0, :]
-            total /= (1 - own).clamp(min=1e-3).square()[:, None]
+            for c, y, w, whole in blocks:
+                # every coalition may have a residual of its own size (White 1980)
+                rest = (y - (c @ found[..., None])[..., 0]) * w
+                total += (rest[..., None, whole:].square() @ (c[:, whole:] @ known).square())[..., 0, :]
+            # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
+            total /= (1 - (inverted * normal).sum((-2, -1)) / pairs).clamp(min=1e-3).square()[:, None]
         return mean + self._values(found), total.sqrt()
 
     def _values(self, coefficients: Tensor) -> Tensor:
@@ -205,33 +203,31 @@ class Pairs:
         """How many pairs were drawn."""
         return sum(map(len, self.drawn))
 
-    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, bool]]:
-        """Equations c a = y, (1 or B, k, 2 n) and (T, B, k), the fixed sum taken out; weights; and whether drawn.
+    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+        """Equations c a = y, (B, k, 2 n) and (T, B, k), the fixed sum taken out; weights; how many are taken whole.
 
         The columns c are d, and d as it bends with the size of the coalition.
         """
-        n, bend = self.game.n, self.plan.bend
-        each = zip(self.drawn, self.seen, self.kinds, strict=True)
-        parts = [(z, v, self.plan.worth[kind] / self.count, True) for z, v, kind in each]
-        if self.known is not None:
-            parts.insert(0, (self.plan.whole[:, None], self.known, self.plan.weights[None], False))
-        size = max(1, BLOCK // (gap.shape[1] * n))
-        for z, v, w, drawn in parts:
-            for i in range(0, len(z), size):
-                d = (2 * z[i : i + size].to(gap.device, gap.dtype) - 1).movedim(0, 1)
-                y = (v[0, i : i + size] - v[1, i : i + size]).movedim(0, -1)
-                level = d.mean(-1, keepdim=True)
-                bent = d * (level.square() - bend)
-                if self.law.fixed:
-                    d, bent, y = d - level, bent - level * (1 - bend), y - gap[..., None] * level[..., 0]
-                yield torch.cat([d, bent], -1), y, w[:, i : i + size].to(gap.device), drawn
+        rows, n, bend = gap.shape[1], self.game.n, self.plan.bend
+        z = torch.cat([self.plan.whole[:, None].expand(-1, rows, -1), *self.drawn])
+        v = torch.cat([t for t in (self.known, *self.seen) if t is not None], 1)
+        each = [self.plan.weights.expand(rows, -1), *(self.plan.worth[kind] / self.count for kind in self.kinds)]
+        y, w = (v[0] - v[1]).movedim(0, -1), torch.cat(each, 1).to(gap.device)
+        size = max(1, BLOCK // (rows * n))
+        for i in range(0, len(z), size):
+            some = slice(i, i + size)
+            d = (2 * z[some].to(gap.device, gap.dtype) - 1).movedim(0, 1)
+            level = d.mean(-1, keepdim=True)
+            bent = d * (level.square() - bend)
+            left = y[..., some]
+            if self.law.fixed:
+                d, bent, left = d - level, bent - level * (1 - bend), left - gap[..., None] * level[..., 0]
+            yield torch.cat([d, bent], -1), left, w[:, some], max(0, len(self.plan.whole) - i)
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
         found = list(self._blocks(gap))
-        a = torch.cat(
-            [(c[..., : self.game.n] * w.sqrt()[..., None]).expand(gap.shape[1], -1, -1) for c, _, w, _ in found], 1
-        )
+        a = torch.cat([c[..., : self.game.n] * w.sqrt()[..., None] for c, _, w, _ in found], 1)
         y = torch.cat([y * w.sqrt() for _, y, w, _ in found], -1)
         inverted, rank = _pseudoinverse(a @ a.mT)
         return torch.einsum("bkn,bkj,tbj->tbn", a, inverted, y), rank[:, None]
@@ -256,10 +252,13 @@ class Again:
 
 
 def inverse(a: Tensor) -> Tensor:
-    """Of symmetric matrices (B, n, n); the pseudoinverse where there is none."""
-    found, bad = torch.linalg.inv_ex(a)
-    size = found.abs().amax((-2, -1)) * a.abs().amax((-2, -1))
-    return found if not bad.any() and bool((size < 1 / SINGULAR).all()) else _pseudoinverse(a)[0]
+    """Of symmetric matrices (B, n, n) that are not negative; the pseudoinverse where there is none."""
+    factor, bad = torch.linalg.cholesky_ex(a)
+    size = factor.diagonal(dim1=-2, dim2=-1)
+    low, high = size.amin(-1), size.amax(-1)
+    if bool(((bad == 0) & (low.square() > SINGULAR * high.square())).all()):
+        return torch.cholesky_inverse(factor)
+    return _pseudoinverse(a)[0]
 
 
 def _pseudoinverse(a: Tensor) -> tuple[Tensor, Tensor]:

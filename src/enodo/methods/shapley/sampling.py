@@ -97,7 +97,8 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 def warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> None:
     """Name the expected error where a budget is too small for the number of features."""
-    expected = _ratio(stderr.norm(dim=-1), values.norm(dim=-1)).max().item()
+    size = torch.linalg.vector_norm
+    expected = _ratio(size(stderr, dim=-1), size(values, dim=-1)).max().item()
     if expected > LOOSE:
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")

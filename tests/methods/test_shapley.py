@@ -140,6 +140,30 @@ def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
         assert not plan.sizes.numel() or int(plan.sizes[0]) == len(sizes) + 1
 
 
+@pytest.mark.parametrize("law", [pairs.SHAPLEY, pairs.BANZHAF])
+@pytest.mark.parametrize("n", [4, 5, 7])
+def test_columns_that_bend_are_games_whose_values_are_known(law: pairs.Law, n: int) -> None:
+    """d_i (t^2 - c) for each i as a game: its values by every coalition."""
+    plan = Plan.of(law, n, n)
+    bent = lambda x: ((2 * x - 1).mean(1, keepdim=True).square() - plan.bend) * (2 * x - 1) / 2  # noqa: E731
+    q = enodo.ask(bent, everyone(n), target="all", needs=frozenset({"score", "absence"}))
+    found = pairs.Pairs(q.game(), law, plan)._values(torch.cat([torch.zeros(n, n), torch.eye(n)], 1).double())
+    exact = ask(bent, n, "exact_shapley" if law.fixed else "banzhaf", target="all").tensor[:, 0]
+    if law.fixed:
+        exact = exact - exact.mean(1, keepdim=True)  # the sum is what is held, beside the columns
+    close(found, exact)
+
+
+def test_what_bends_with_the_size_of_coalitions_is_learnt() -> None:
+    """A score that saturates as more features come: where a plain regression is off, the second columns are not."""
+    n, w = 12, torch.randn(12, generator=torch.Generator().manual_seed(0)).double()
+    model = lambda x: (x @ w) * (x.mean(1) - 0.5).square()  # noqa: E731
+    exact = ask(model, n, "exact_shapley").tensor
+    found = ask(model, n, "kernel_shap", rows=50, max_evaluations=400)
+    assert (found.tensor - exact).norm(dim=1).mean() < 0.02 * exact.norm()
+    assert found.stderr.norm(dim=1).mean() < 0.03 * exact.norm()
+
+
 @pytest.mark.parametrize("method", ["shapley_sampling", "owen"])
 def test_orders_in_pairs_are_exact_for_features_that_act_in_twos(method: str) -> None:
     """Each pair of orders has every two features in both arrangements: no sample is off."""
@@ -262,7 +286,7 @@ def test_groups_share_and_the_values_of_features_add_up() -> None:
     close(found.delta, numbers(0, 0))
 
 
-@pytest.mark.parametrize("method", SAMPLED)
+@pytest.mark.parametrize("method", [*SAMPLED, "shapley_interactions"])
 def test_what_is_exact_has_settled(method: str) -> None:
     found = ask(smooth_game(5), 5, method, target=0, tol=0.01)
     assert found.stderr.max() == found.error.max() == 0

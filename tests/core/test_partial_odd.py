@@ -69,6 +69,10 @@ def by_numbers(self, x, y):
     return x * torch.tensor(gates, dtype=x.dtype).view(-1, 1, 1, 1)
 
 
+def by_strides(self, x, y):
+    return x + y.as_strided(y.shape, y.stride())
+
+
 class Square(nn.Module):
     def forward(self, x):
         return x * x
@@ -83,7 +87,7 @@ HIDDEN = (scripted, scripted_rows_second, mapped, by_numpy, by_numbers)
 
 @pytest.mark.parametrize(
     ("odd", "method", "options"),
-    [(odd, "occlusion", {"window": (3, 9, 9), "strides": (3, 9, 9)}) for odd in WRITING]
+    [(odd, "occlusion", {"window": (3, 9, 9), "strides": (3, 9, 9)}) for odd in (*WRITING, by_strides)]
     + [(odd, "feature_ablation", {"wrt": "mid", "features": 4}) for odd in HIDDEN],
 )
 def test_equal_to_full_passes(odd, method, options, monkeypatch):

@@ -82,6 +82,16 @@ def test_values_of_another_row_and_values_painted_in() -> None:
     painted = enodo.explain(linear, x, "feature_ablation", target=1, baseline=Absence.painted(before)).tensor
     torch.testing.assert_close(painted, W[1] * (x - x.roll(1, 1)))
 
+    def over(values: Tensor, absent: Tensor) -> Tensor:
+        values[absent] = 9.0
+        return values
+
+    for size in (1, 2, "auto"):  # the values are the function's own to write into
+        painted = enodo.explain(
+            linear, x, "feature_ablation", target=1, baseline=Absence.painted(over), batch_size=size
+        )
+        torch.testing.assert_close(painted.tensor, W[1] * (x - 9))
+
 
 class Masked(nn.Module):
     """A weighted mean of the vectors of the tokens that the mask shows, weights by position."""

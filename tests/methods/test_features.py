@@ -26,12 +26,12 @@ def ablated(features: object = None, **more: object) -> Tensor:
 def test_groups_lose_what_their_members_do_whatever_they_are_called() -> None:
     terms = W[1] * (x - base)
     expected = torch.stack([terms[:, [0, 3]].sum(1), terms[:, 1], terms[:, [2, 4, 5]].sum(1)], 1)[:, [0, 1, 2, 0, 2, 2]]
-    for mask in ([0, 1, 2, 0, 2, 2], [70, 4, 9, 70, 9, 9], torch.tensor([[2, 1, 0, 2, 0, 0]], dtype=torch.int8)):
+    for mask in ([0, 1, 2, 0, 2, 2], [-1, 70, -9, -1, -9, -9], torch.tensor([[2, 1, 0, 2, 0, 0]], dtype=torch.int8)):
         torch.testing.assert_close(ablated(mask, baseline=base), expected)
 
 
 def test_a_number_of_groups_by_row_costs_each_row_its_own() -> None:
-    mask = torch.tensor([[0, 0, 0, 5, 5, 5], [0, 1, 2, 3, 4, 9], [7, 7, 7, 7, 7, 7]])
+    mask = torch.tensor([[0, 0, 0, 5, 5, 5], [-1, 1, 2, 3, 4, 9], [7, 7, 7, 7, 7, 7]])
     found = enodo.explain(linear, x, "feature_ablation", target=1, features=mask, baseline=base)
     terms = W[1] * (x - base)
     first, last = terms[0].view(2, 3).sum(1).repeat_interleave(3), terms[2].sum().expand(6)

@@ -15,7 +15,7 @@ from . import segments
 from . import tree as trees
 from .beside import beside, cut
 from .errors import BadType, refuse
-from .layout import Layout, numbered
+from .layout import NOBODY, Layout, numbered
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -40,8 +40,8 @@ class Features:
     | `Features.columns(groups)` | a group of columns (all those of one category), or a column in none of them |
     | `Features.tokens(groups)` | a word, sentence or other group of tokens |
 
-    A mask is a tensor (array, list) or a structure of them like the value at `wrt`, of whole numbers from 0, in a shape
-    that broadcasts to it: rows in front, one for all or one each. Numbers may have gaps and be in any order; the same
+    A mask is a tensor (array, list) or a structure of them like the value at `wrt`, of whole numbers, in a shape that
+    broadcasts to it: rows in front, one for all or one each. Numbers are names and no more, negative ones too; the same
     number in several tensors is one feature. Each value gets its feature's attribution; under several windows, the mean
     of theirs.
     """
@@ -199,6 +199,6 @@ def _checked(q: Asked, mask: Any, t: Tensor, name: str) -> Tensor:
         refuse(name, mask, "a mask of whole numbers", kind=BadType)
     if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
         refuse(name, mask, "whole numbers that name features", "Write mask.long() if they are.", BadType)
-    if mask.numel() and int(mask.min()) < 0:
-        refuse(name, f"a mask with {int(mask.min())}", "numbers from 0")
+    if mask.numel() and int(mask.min()) == NOBODY:
+        refuse(name, f"a mask with {NOBODY}", "any other number")
     return cut(q, mask.to(t.device, torch.long), t, name)

@@ -16,7 +16,6 @@ Passes are packed across coalitions and rows under the memory contract, without 
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
@@ -27,17 +26,15 @@ from torch import Tensor
 
 from .absence import Absence
 from .features import Features
-from .painting import painted
 from .partly import Partly
-from .removal import tokens_of
 from .values import Values
+from .ways import Few, Masked, Others
 
 if TYPE_CHECKING:
     from .question import Question
 
 Make = Callable[[int, int], Tensor]
 Masks = Callable[[int, int], list[Tensor]]  # where each tensor is present at points i to j: (j - i, 1 or B, ...)
-Others = Callable[[int, int], Values]
 CODED = 62  # features whose coalitions fit a whole number
 
 
@@ -114,7 +111,8 @@ class Game:
             yield 0, self.n, self._row_by_row(others)
             return
         if self.counts is None:
-            yield from self._streamed(self.n, self._all_but, others=others)
+            way = Few(self) if Few.suits(self) else self._masked
+            yield from self._streamed(self.n, way.without, others=others, way=way)
             return
         start = 0
         for end in self.counts.unique().tolist():
@@ -128,7 +126,7 @@ class Game:
     def take(self, rows: Tensor) -> Game:
         """The game of some of the rows."""
         part = copy.copy(self)
-        part.__dict__.pop("_parts", None)
+        part.__dict__.pop("_masked", None)
         part.q = replace(self.q, target=self.q.settled_target).take(rows)
         part.q.memo["scores"] = self.full[..., rows]
         part.layout = self.layout.take(rows)
@@ -152,31 +150,32 @@ class Game:
         """Values summed over each feature: leaves (B, ...) or (T, B, ...) -> (..., B, n)."""
         return self.layout.gather(values, values.leaves[0].ndim - self.q.x.leaves[0].ndim + 1)
 
-    def _all_but(self, i: int, j: int) -> list[Tensor]:
-        return [~t for t in self.layout.absent_alone(i, j)]
-
     def _all_but_each(
         self, start: int, end: int, others: Others | None, rows: Tensor
     ) -> Iterator[tuple[int, int, Tensor]]:
         def some(i: int, j: int) -> Values:
             return (others or _none)(start + i, start + j).map(lambda t: t[:, rows.to(t.device)])
 
-        masks: Masks = lambda i, j: self._all_but(start + i, start + j)  # noqa: E731
+        masks: Masks = lambda i, j: self._masked.without(start + i, start + j)  # noqa: E731
         for i, j, scores in self._streamed(end - start, masks, others=some if others else None):
             yield start + i, start + j, scores
+
+    @cached_property
+    def _masked(self) -> Masked:
+        return Masked(self)
 
     @cached_property
     def _device(self) -> torch.device:
         return self.q.x.leaves[0].device
 
     def _streamed(
-        self, k: int, masks: Masks, empty: bool = False, others: Others | None = None
+        self, k: int, masks: Masks, empty: bool = False, others: Others | None = None, way: Masked | Few | None = None
     ) -> Iterator[tuple[int, int, Tensor]]:
         """(i, j, scores) of k points given by their masks; a point runs once in each of the R worlds."""
-        if self._parts:
+        if self._masked.parts:
             self.full  # noqa: B018  passes in part are told from the inputs
-        memo, worlds = self.q.memo, 1 if others else len(self.worlds.leaves[0])
-        ends = self.layout.ends()
+        memo, worlds, way = self.q.memo, 1 if others else len(self.worlds.leaves[0]), way or self._masked
+        ends = way.ends
         lead = ends[:1] * ("scores" not in memo) + ends[1:] * (worlds if empty and "game empty" not in memo else 0)
         first = len(lead)
 
@@ -190,13 +189,13 @@ class Game:
                     found = [t[index] for t in found]
                 parts.append(found)
             keep = parts[0] if len(parts) == 1 else [_joined(ts) for ts in zip(*parts, strict=True)]
-            return self._perturbed(keep, i - first, j - first, others)
+            return way.set(keep, i - first, j - first, others)
 
         early: list[Tensor] = []
         waiting: list[Tensor] = []  # scores in the worlds of points that have not met all of them yet
         done = 0
         self.q.budget.foresee((first + k * worlds) * self.q.rows)
-        for i, j, scores in self.q.stream(first + k * worlds, points, self._run, graph=False):
+        for i, j, scores in self.q.stream(first + k * worlds, points, way.run, graph=False):
             if i < first:
                 early.append(scores[: first - i])
                 if j < first:
@@ -218,53 +217,6 @@ class Game:
         if len(scores):
             memo["game empty"] = memo["baseline scores"] = scores.mean(0)
 
-    def _perturbed(self, keep: list[Tensor], i: int, j: int, others: Others | None) -> Values:
-        """What points i to j (from -R or so for those before the others) set at `wrt`: (j - i, B, ...)."""
-        x = self.q.x
-        if self.absence.removal is not None:
-            return Values(t.expand(j - i, *like.shape) for t, like in zip(keep, x.leaves, strict=True))
-        if self.absence.paint is not None:
-            return painted(self.q, self.absence.paint, keep, j - i)
-        if others is not None:
-            stand_in = others(max(i, 0), j) if j > 0 else x.map(lambda t: t[None])
-            before = min(j, 0) - i
-            if before > 0 and j > 0:
-                stand_in = x.map(lambda t, w: torch.cat([t.expand(before, *t.shape), w]), stand_in)
-        elif len(self.worlds.leaves[0]) == 1:
-            stand_in = self.worlds
-        else:
-            index = torch.arange(i, j, device=self._device) % len(self.worlds.leaves[0])
-            stand_in = self.worlds.map(lambda w: w[index])
-        return x.map(lambda t, m, w: torch.where(m, t, w), Values(keep), stand_in)
-
-    @cached_property
-    def _parts(self) -> list[Partly]:
-        """What makes the passes of each row in part, where that can be."""
-        if not Partly.suits(self.q):
-            return []
-        settled = replace(self.q, target=self.q.settled_target)
-        return [Partly(settled.take(torch.tensor([r]))) for r in range(self.q.rows)]
-
-    def _in_part(self, x: Values, k: int) -> Tensor | None:
-        """The scores of `_run` by passes in part, row by row; None where these cannot be made."""
-        if k == 1:
-            return None
-        rows = [
-            part.scored(x.map(operator.itemgetter((slice(None), slice(r, r + 1)))), k)
-            for r, part in enumerate(self._parts)
-        ]
-        found = [t for t in rows if t is not None]
-        return torch.cat(found, -1) if found and len(found) == len(rows) else None
-
-    def _run(self, x: Values, k: int) -> Tensor:
-        """Scores (k, B) or (k, T, B) of k perturbed points, in one pass."""
-        q, removal = self.q, self.absence.removal
-        if removal is None:
-            found = self._in_part(x, k)
-            return q.scored(x, k) if found is None else found
-        path = tokens_of(q.call, q.wrt.whole)
-        return q.scored_in(removal.edit(q.call.tile(k), path, x.leaves[0].flatten(0, 1)), [], k)
-
 
 def _of_row(others: Others, r: int, i: int, j: int) -> Values:
     return others(i, j).map(lambda t: t[:, r : r + 1])
@@ -272,8 +224,8 @@ def _of_row(others: Others, r: int, i: int, j: int) -> Values:
 
 def _joined(masks: tuple[Tensor, ...]) -> Tensor:
     """Masks (k, 1 or B, ...) of points one after the other."""
-    rows = max(t.shape[1] for t in masks)
-    return torch.cat([t.expand(len(t), rows, *t.shape[2:]) for t in masks])
+    shape = torch.broadcast_shapes(*(t.shape[1:] for t in masks))
+    return torch.cat([t.expand(len(t), *shape) for t in masks])
 
 
 def _none(i: int, j: int) -> Values:

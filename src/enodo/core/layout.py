@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from .values import Values
 
-NOBODY = -1  # names what belongs to no feature
+NOBODY = torch.iinfo(torch.long).min  # names what belongs to no feature; every other whole number may name one
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,26 @@ class Layout:
         """For each tensor, where it is absent when one of the features i to j is: (j - i, 1 or B, ...), bool."""
         features = torch.arange(i, j, device=self.owners[0].device)
         return [owner == features.view(-1, *[1] * owner.ndim) for owner in self.owners]
+
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """The entries of the only tensor in the order of their features, and where each feature's begin and end."""
+        owner = self.owners[0].flatten()
+        return torch.argsort(owner, stable=True), F.pad(owner.bincount(minlength=self.n).cumsum(0), (1, 0))
+
+    @cached_property
+    def largest(self) -> int:
+        """How many entries of the only tensor, of whose rows all have the same features, one of these has at most."""
+        return 1 if self.each else int(self._places[1][: self.n + 1].diff().amax())
+
+    def entries(self, i: int, j: int) -> list[Tensor]:
+        """The entries of the features i to j in the only tensor, (j - i, 1, c), and whether they are the feature's.
+
+        Where one has fewer than another, what follows fills its places.
+        """
+        order, ends = self._places
+        found = ends[i:j, None, None] + torch.arange(self.largest, device=order.device)
+        return [order[found % len(order)], found < ends[i + 1 : j + 1, None, None]]
 
     def present(self, coalitions: Tensor) -> list[Tensor]:
         """For each tensor, where it is present in coalitions (k, n) or (k, B, n): (k, 1 or B, ...), bool."""

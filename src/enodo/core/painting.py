@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def painted(q: Asked, fn: Callable[[Any, Any], Any], present: list[Tensor], k: int) -> Values:
     """The values at k points, (k, B, ...), as fn(values, absent) returns them for k * B rows."""
     x = q.x
-    values = x.map(lambda t: t.expand(k, *t.shape).flatten(0, 1))
+    values = x.map(lambda t: t.repeat(k, *[1] * (t.ndim - 1)))  # a copy: `fn` may write into it
     absent = Values((~m).expand(k, *t.shape).flatten(0, 1) for m, t in zip(present, x.leaves, strict=True))
     found = fn(_structure(q, values), _structure(q, absent))
     forms = [form for form in q.sight.forms if form.paths]

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
-from .operations import out_of_place, spelling, tensors_in
+from .operations import is_about, out_of_place, spelling, tensors_in
 from .reach import SLIDING, Patch, pointwise
 from .record import Record, Unsuited, storage_of, tensors_of, writes_into
 
@@ -47,10 +47,6 @@ _MOVES = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze transpose permute movedim getitem expand view_as".split()
 )
 _ALONG = frozenset("softmax log_softmax mean sum amax amin var std cat stack cumsum logsumexp".split())  # one dimension
-_ABOUT = frozenset(  # what is asked about a tensor, not about its values
-    "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
-    " is_inference".split()
-)
 
 
 class Replay(TorchFunctionMode):
@@ -113,7 +109,7 @@ class Replay(TorchFunctionMode):
         spelt = spelling(func)
         given = [t for _, t in tensors_in(args, kwargs)]
         partly = [self.known[t] for t in given if t in self.known]
-        about = spelt.name in _ABOUT or func.__name__ == "__get__"
+        about = is_about(func)
         free = self.read or any(map(self._may_differ, given))
         if not partly:
             out = func(*args, **kwargs)
@@ -124,8 +120,8 @@ class Replay(TorchFunctionMode):
             found = func(*shown, **kwargs)
             if not isinstance(found, Tensor):
                 return found
-        if spelt.name == "setitem" or kwargs.get("out") is not None:
-            raise Unsuited
+        if spelt.name in ("setitem", "as_strided") or kwargs.get("out") is not None:
+            raise Unsuited  # it tells of the memory of a tensor, of which there is none here
         writes = writes_into(func, args, kwargs)
         state = None
         if not free:

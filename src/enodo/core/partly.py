@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .question import Question
 
 # What code that reaches past the mode runs into; anything else is the model's own, and goes on to the caller.
-_MISSED = (Unsuited, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
+MISSED = (Unsuited, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 
 
 class Partly:
@@ -30,19 +30,24 @@ class Partly:
         self.q = q
         self.record: Record | None = None
         self.failed = False
-        self.measured = False  # whether it is known how much such a pass holds
+        self.held = 0.0  # bytes a row of the largest tensor of any such pass; the first windows lie in a corner
         model = q.call.model
         self.own = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
 
     @staticmethod
     def suits(q: Question) -> bool:
         """Whether there is anything to gain: a picture into a model that is not tiny, or a layer of any."""
-        if q.budget.light or q.create_graph or q.call.state.training or not isinstance(q.call.model, nn.Module):
-            return False
-        if q.wrt.ids or q.wrt.whole or q.shift is not None:
+        if q.budget.light or not Partly.plain(q):
             return False
         picture = isinstance(q.call.inputs, Tensor) and q.call.inputs.ndim == 4 and q.wrt.at_inputs
         return picture or all(p.layer is not None for p in q.wrt.points)
+
+    @staticmethod
+    def plain(q: Question) -> bool:
+        """Whether passes of a module without a graph, and without chance, are asked about values at a place."""
+        if q.create_graph or q.call.state.training or not isinstance(q.call.model, nn.Module):
+            return False
+        return not (q.wrt.ids or q.wrt.whole) and q.shift is None
 
     def scored(self, x: Values, k: int) -> Tensor | None:
         """The scores (k, 1) or (k, T, 1) with `wrt` set to k points (k, 1, ...)."""
@@ -56,7 +61,7 @@ class Partly:
             if self.record is None:
                 self.record = self._recorded()
             return self._replayed(Replay(self.record, k, self.own), patch, x, k)
-        except _MISSED as error:
+        except MISSED as error:
             if is_out_of_memory(error):
                 raise
             self.failed = True  # a full pass says what was wrong, if it was not this
@@ -89,8 +94,8 @@ class Partly:
         with replay:
             scores = q.scored_in(call, [visit], k)
         replay.ended()
-        if not (q.budget.fixed or self.measured):
-            self.measured = True
+        if not q.budget.fixed and replay.largest / k > self.held:
+            self.held = replay.largest / k
             q.budget.widened(replay.largest, k, q.x.leaves[0].device)
         found: Tensor = replay.whole(scores)
         return found

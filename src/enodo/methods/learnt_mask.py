@@ -56,6 +56,7 @@ def meaningful_perturbation(
     when="Which part of a given size suffices for the score: a mask with a meaning of its own, no weights to tune.",
     needs="gradient score absence",
     claims="shared",
+    aliases=("extremal",),
 )
 def extremal_perturbation(
     q: Question, *, area: float = 0.1, features: Any = None, steps: int = 200, smoothness: float = 0.2

@@ -40,7 +40,7 @@ def sobol(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIO
     (B, n): what the feature does alone. Estimated by Jansen's formulas, n + 2 evaluations a point, at the points of a
     Sobol sequence shifted at random for each row, with standard errors as if the points were independent.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         points = max_evaluations // (game.n + 2)

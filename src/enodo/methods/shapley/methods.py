@@ -27,6 +27,7 @@ FIRST = 64  # evaluations before the first look at how well the answer is known
     paper="Shapley 1953; Castro et al. 2009, doi:10.1016/j.cor.2008.04.004, equation 1",
     when="Few features, or groups of them: the one fair division of the score, to the last digit.",
     needs="score absence",
+    aliases=("shapley_values",),
 )
 def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2**16) -> Values:
     """What a feature adds to the score on arrival, averaged over every order in which the features can arrive.
@@ -64,7 +65,7 @@ def kernel_shap(
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
     f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n
@@ -81,6 +82,7 @@ def kernel_shap(
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
     when="Shapley values with the plainest of standard errors. KernelSHAP mostly needs fewer evaluations.",
     needs="score absence",
+    aliases=("shapley_value_sampling",),
 )
 def shapley_sampling(
     q: Question,
@@ -96,7 +98,7 @@ def shapley_sampling(
     its reverse cost 2 (n - 1) evaluations. `permutations` asks for that many orders, whatever they cost (an odd one is
     made even).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     if permutations is not None and (isinstance(permutations, bool) or not isinstance(permutations, int)):
         refuse("permutations", permutations, "None or a whole number", kind=BadType)
     if permutations is not None and permutations < 1:
@@ -128,7 +130,7 @@ def banzhaf(
     into `max_evaluations`, and for additive models; otherwise the additive model nearest to the scores of coalitions
     drawn evenly (`methods.shapley.pairs`), with standard errors.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n

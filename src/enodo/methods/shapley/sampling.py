@@ -12,7 +12,6 @@ from enodo.core.errors import SamplingWarning, SettlingWarning
 from enodo.core.game import Game
 from enodo.core.question import Question
 from enodo.core.values import along
-from enodo.methods.path import check_tol
 
 from .found import Found, some_rows
 
@@ -53,7 +52,6 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         for name, (found, spread) in known.items():
             warn_if_loose(q, name, found, spread, most * sampler.cost)
         return Found(values, stderr, details=sampler.details)
-    check_tol(tol)
     done = min(first, most)
     sampler.more(done)
     values, stderr = sampler.answer()

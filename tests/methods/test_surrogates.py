@@ -37,7 +37,7 @@ def test_the_lasso_is_scikit_learns(k: int, n: int, penalty: float) -> None:
     z, y, w = samples(2, k, n)
     moments = Moments.of(z, y, w)
     slopes = lasso(moments, penalty)
-    fit = Fit.of(z, y, slopes, moments.intercept(slopes), w)
+    fit = Fit.of(moments, slopes, moments.intercept(slopes))
     for t, b in ((0, 0), (1, 0), (1, 1)):
         reference = Lasso(alpha=penalty or 1e-12, tol=1e-13, max_iter=200000)
         reference.fit(z[b].numpy(), y[t, b].numpy(), sample_weight=w[b].numpy())
@@ -61,7 +61,7 @@ def test_a_constant_score_fits_and_has_no_slopes() -> None:
     z, _, w = samples(1, 20, 4)
     y = torch.full((1, 1, 20), 3.0).double()
     moments = Moments.of(z, y, w)
-    fit = Fit.of(z, y, lasso(moments, 0.01), moments.y, w)
+    fit = Fit.of(moments, lasso(moments, 0.01), moments.y)
     assert fit.slopes.abs().max() < 1e-12
     assert fit.quality == 1
 

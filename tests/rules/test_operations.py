@@ -59,7 +59,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tensordot": lambda x: torch.tensordot(x, WEIGHT, ([2], [1])) + torch.kron(x[:1], WEIGHT[:1, :1]).sum(),
     "linear": lambda x: F.linear(x, WEIGHT).exp() + F.linear(x, normal(5, 6, seed=2), x[0, 0, :5]),
     "adaptive max pools": lambda x: F.adaptive_max_pool1d(x, 3) + F.adaptive_max_pool2d(x, (4, 3))
-    + F.adaptive_max_pool3d(x[:, None], (2, 2, 3))[:, 0, :1] + nn.AdaptiveMaxPool1d(3, return_indices=True)(x)[0],
+    + F.adaptive_max_pool3d(x[:, None], (2, 2, 3))[:, 0, :1] + nn.AdaptiveMaxPool1d(3, return_indices=True)(x)[0]
+    + torch.adaptive_max_pool1d(x, 3)[0] * torch.ops.aten.adaptive_max_pool2d.default(x, [4, 3])[0],
     "adaptive average pools": lambda x: F.adaptive_avg_pool1d(x.exp(), 3) + F.adaptive_avg_pool2d(x, (4, 3)),
     "other pools": lambda x: F.lp_pool1d(x.exp(), 2, 2) + F.avg_pool1d(x, 2).exp() + F.max_pool1d(x, 2),
     "local response": lambda x: F.local_response_norm(x, 2),
@@ -67,6 +68,12 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "layer_norm": lambda x: F.layer_norm(x, (4, 6)) + torch.layer_norm(x, (6,)) + F.instance_norm(x),
     "batch_norm": lambda x: torch.batch_norm(x, *STATS, False, 0.1, 1e-5, False).exp()
     + F.batch_norm(x, STATS[2], STATS[3], STATS[0], STATS[1]).tanh(),
+    "instance_norm": lambda x: torch.instance_norm(x, *STATS[:2], None, None, True, 0.1, 1e-5, False)
+    + F.instance_norm(x, STATS[2], STATS[3], STATS[0], use_input_stats=False).tanh()
+    + torch.instance_norm(
+        running_var=STATS[3], running_mean=STATS[2], input=x, bias=STATS[1], weight=STATS[0],
+        use_input_stats=False, eps=1e-5, momentum=0.1, cudnn_enabled=False,
+    ).exp(),
     "lengths": lambda x: torch.linalg.norm(x, dim=2) + x.norm(dim=2) + torch.linalg.vector_norm(x, 3, dim=2),
     "matrix norms": lambda x: torch.linalg.norm(x, "fro", dim=(1, 2)) + torch.linalg.matrix_norm(x, 1)
     + torch.linalg.matrix_norm(x, float("inf")) - torch.linalg.norm(x, -1, dim=(1, 2)),
@@ -115,8 +122,8 @@ NOT_BY_AUTOGRAD = ("index assignment", "masked assignment")  # they write over w
 # Constants absorb relevance, biases among them.
 ABSORBING = frozenset(
     ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "linear",
-     "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "weighted losses", "losses of one", "masks",
-     "rotated")
+     "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "instance_norm", "weighted losses",
+     "losses of one", "masks", "rotated")
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import tree as trees
 from .beside import beside, cut
-from .errors import BadType, refuse
+from .errors import BadType, describe, refuse
 from .given import count_rows, tensors
 from .removal import Removal
 from .soften import blurred, levelled
@@ -59,8 +59,10 @@ class Absence:
     @staticmethod
     def of(spec: Any, needs: frozenset[str]) -> Absence:
         """The Absence that a user gave as baseline to a method with these needs."""
+        if spec is None:
+            return _ZERO
         if not isinstance(spec, Absence):
-            return Absence() if spec is None else Absence("baseline", spec)
+            return Absence("baseline", spec)
         switches = "absence" in needs or not needs & {"baseline", "background"}
         whole = spec.plain is not None and spec.samples is None and (not spec.many or "background" in needs)
         if not switches and not whole:
@@ -149,8 +151,14 @@ class Absence:
         return q.x0.map(lambda t: t[picked.to(t.device)])
 
 
+_ZERO = Absence()
+
+
 def _each(inputs: Any, fn: Callable[[Tensor], Tensor]) -> Any:
-    """`fn` of each floating-point tensor; what else there is has no such baseline."""
+    """`fn` of each floating-point tensor; what else there is beside them has no such baseline."""
+    if not any(isinstance(t, Tensor) and is_continuous(t) for _, t in trees.leaves(inputs)):
+        instead = "Give a token id or a row of them, or Absence.background(rows)."
+        refuse("baseline", f"a mean or a blur of {describe(inputs)}", "floating-point numbers to take it of", instead)
     return trees.map_tree(lambda t: fn(t) if isinstance(t, Tensor) and is_continuous(t) else None, inputs)
 
 

@@ -53,11 +53,16 @@ class Spelling:
 def spelling(func: Callable[..., Any]) -> Spelling:
     """The spelling of a function that takes tensors."""
     own = getattr(func, "__name__", type(func).__name__)
+    if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):  # as in a graph of torch.export
+        space, overloaded, *_ = str(func).split(".")
+        own = overloaded if space == "aten" else f"{space}.{overloaded}"
     if own in ("__get__", "__set__"):  # a property such as x.T
         own = getattr(getattr(func, "__self__", None), "__name__", own) + ("_" if own == "__set__" else "")
     bare = own.strip("_")
     in_place = bare in _IN_PLACE_OPERATORS if own.startswith("__") else own.endswith("_")
     composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
+    if bare.startswith("adaptive_max_pool") and not isinstance(func, types.FunctionType):
+        bare = bare.removesuffix("_with_indices") + "_with_indices"  # torch's own, which always gives them
     return Spelling(_SAME.get(bare, bare), in_place, composite)
 
 

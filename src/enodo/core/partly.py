@@ -30,7 +30,7 @@ class Partly:
         self.q = q
         self.record: Record | None = None
         self.failed = False
-        self.measured = False  # whether it is known how much such a pass holds
+        self.held = 0.0  # bytes a row of the largest tensor of any such pass; the first windows lie in a corner
         model = q.call.model
         self.own = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
 
@@ -94,8 +94,8 @@ class Partly:
         with replay:
             scores = q.scored_in(call, [visit], k)
         replay.ended()
-        if not (q.budget.fixed or self.measured):
-            self.measured = True
+        if not q.budget.fixed and replay.largest / k > self.held:
+            self.held = replay.largest / k
             q.budget.widened(replay.largest, k, q.x.leaves[0].device)
         found: Tensor = replay.whole(scores)
         return found

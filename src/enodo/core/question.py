@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ from .asked import Asked
 from .errors import NoPath, about, refuse
 from .features import Features
 from .game import Game
+from .lasting import dataclass
 from .ledger import Ledger
 from .places import Visit, Where
 from .points import locate
@@ -50,8 +51,8 @@ class Question(Asked):
         """The values at `wrt` for the inputs, (B, ...), and the score's gradient there, (B, ...) or (T, B, ...)."""
         sight, output = self._at_inputs(grad=True)
         scores = self._remember(sight, output)
-        found = self._pulled(scores, sight.values)
-        return self.x, self._filled(found, sight.values, scores.shape[:-1])
+        values = sight.values
+        return self.x, self._filled(self._pulled(scores, values), values, scores.shape[:-1])
 
     def gradient_under(
         self, table: Table, on_unknown: Any = "error", at: Ledger | None = None
@@ -224,8 +225,9 @@ class Question(Asked):
 
     def _filled(self, found: list[Tensor | None], x: Values, lead: torch.Size) -> Values:
         """Gradients as they were found; none at all is refused, a missing one is zero and noted."""
-        if all(g is not None for g in found) and found:
-            return Values(g for g in found if g is not None)
+        met = [g for g in found if g is not None]
+        if met and len(met) == len(found):
+            return Values(met)
         unused = [name for name, g in zip(self._leaf_names(), found, strict=True) if g is None]
         if len(unused) == len(found):
             given = f"{', '.join(self.wrt.names)}, from which no gradient reaches the score"

@@ -24,7 +24,8 @@ class Card:
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
-    # shared, where values have a part in what others do; batch, where rows are compared with each other
+    # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
+    # one call of `gradient` or `activation` is all that a question is asked
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
 
@@ -43,6 +44,11 @@ class Card:
     def defaults(self) -> dict[str, Any]:
         """The options that have a default, with it."""
         return {n: p.default for n, p in self.options.items() if p.default is not p.empty}
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The options without a default."""
+        return tuple(n for n in self.options if n not in self.defaults)
 
     @cached_property
     def open(self) -> bool:
@@ -136,6 +142,6 @@ def check_options(card: Card, options: dict[str, Any]) -> None:
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)
-    for name, parameter in card.options.items():
-        if parameter.default is parameter.empty and name not in options:
+    for name in card.required:
+        if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -90,21 +90,11 @@ def _folded(*args: Any, **kwargs: Any) -> Tensor:
 _FOLDED = Plain(_folded)
 
 
-def _instance_norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *_: Any,
-    **__: Any,
-) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    return _group_norm(input, input.shape[1], weight, bias, eps)
+def _instance_norm(*args: Any, **kwargs: Any) -> Tensor:
+    norm = Norm.of(*args, **kwargs)
+    if not norm.training:
+        return F.batch_norm(*norm.arguments)
+    return _group_norm(norm.x, norm.x.shape[1], norm.weight, norm.bias, norm.eps)
 
 
 def _attention(

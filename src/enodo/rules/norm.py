@@ -1,4 +1,4 @@
-"""A batch norm as a call gives it, however it is spelt."""
+"""A batch or instance norm as a call gives it, however it is spelt."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from torch import Tensor
 
 from enodo.core.values import accumulator
 
+# The arguments of F.batch_norm and F.instance_norm, and of their namesakes in torch, in order.
+_FUNCTIONAL = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NATIVE = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
+
 
 @dataclass
 class Norm:
-    """A batch norm of x; without a mean, by the statistics of the batch."""
+    """A batch norm of x; without a mean, by the statistics of the batch. Or an instance norm."""
 
     x: Tensor
     mean: Any
@@ -26,11 +30,12 @@ class Norm:
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Norm:
-        """The norm that F.batch_norm does, or torch.batch_norm, which has nine arguments in another order."""
-        if len(args) + len(kwargs) == 9:
-            x, weight, bias, mean, var, training, _, eps, _ = (*args, *kwargs.values())
-            return Norm(x, mean, var, weight, bias, eps, training)
-        return _norm(*args, **kwargs)
+        """The norm of a call; an instance norm in training normalises by the statistics of x."""
+        names = _NATIVE if len(args) + len(kwargs) == len(_NATIVE) else _FUNCTIONAL
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        mean, var, weight, bias = map(given.get, ("running_mean", "running_var", "weight", "bias"))
+        training = given.get("use_input_stats", given.get("training", False))
+        return Norm(given["input"], mean, var, weight, bias, given.get("eps", 1e-5), training)
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
@@ -47,16 +52,3 @@ class Norm:
         scale = torch.rsqrt(self.var + self.eps)
         scale = scale if self.weight is None else scale * self.weight
         return scale, -mean * scale if self.bias is None else self.bias - mean * scale
-
-
-def _norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Norm:
-    return Norm(input, running_mean, running_var, weight, bias, eps, training)

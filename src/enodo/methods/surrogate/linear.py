@@ -22,19 +22,21 @@ class Fit:
     quality: Tensor  # (T, B): weighted R^2, 1 where there is nothing to explain
 
     @staticmethod
-    def of(z: Tensor, y: Tensor, slopes: Tensor, intercept: Tensor, w: Tensor) -> Fit:
-        """A model with its quality on samples z (B, k, n), y (T, B, k) with weights w (B, k)."""
-        share = w / w.sum(-1, keepdim=True)
-        level = (y * share).sum(-1, keepdim=True)
-        rest = y - intercept[..., None] - torch.einsum("bkn,tbn->tbk", z, slopes)
-        spread, left = ((t.square() * share).sum(-1) for t in (y - level, rest))
+    def of(moments: Moments, slopes: Tensor, intercept: Tensor) -> Fit:
+        """A model with its quality on the samples that the moments are of."""
+        off = (intercept - moments.intercept(slopes))[..., None]
+        rest = moments.apart - times(slopes, moments.centred.mT) - off
+        spread, left = ((t.square() * moments.share).sum(-1) for t in (moments.apart, rest))
         return Fit(slopes, intercept, torch.where(spread > 0, 1 - left / spread.clamp(min=1e-300), 1.0))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What a linear model needs to know of weighted samples: centred second moments, weights summing to one."""
+    """What a linear model needs to know of weighted samples: what is centred, and its second moments."""
 
+    share: Tensor  # (B, k): weights that sum to one
+    centred: Tensor  # (B, k, n): of z
+    apart: Tensor  # (T, B, k): of y
     gram: Tensor  # (B, n, n)
     along: Tensor  # (T, B, n): with y
     z: Tensor  # (B, n): mean
@@ -44,11 +46,10 @@ class Moments:
     def of(z: Tensor, y: Tensor, w: Tensor) -> Moments:
         """Of samples z (B, k, n), y (T, B, k) with weights w (B, k)."""
         share = w / w.sum(-1, keepdim=True)
-        mean, level = (z * share[..., None]).sum(1), (y * share).sum(-1)
-        centred = z - mean[:, None]
+        mean, level = (share[:, None] @ z)[:, 0], (y * share).sum(-1)
+        centred, apart = z - mean[:, None], y - level[..., None]
         pulled = centred * share[..., None]
-        along = torch.einsum("tbk,bkn->tbn", y - level[..., None], pulled)
-        return Moments(pulled.mT @ centred, along, mean, level)
+        return Moments(share, centred, apart, pulled.mT @ centred, times(apart, pulled), mean, level)
 
     def intercept(self, slopes: Tensor) -> Tensor:
         """(T, B): what lets the model pass through the means."""
@@ -62,7 +63,12 @@ def ridge(moments: Moments, penalty: float) -> Tensor:
     if penalty:
         solved: Tensor = torch.linalg.solve(gram, moments.along.movedim(0, -1))
         return solved.movedim(-1, 0)
-    return torch.einsum("bij,tbj->tbi", torch.linalg.pinv(gram, hermitian=True, rtol=1e-10), moments.along)
+    return times(moments.along, torch.linalg.pinv(gram, hermitian=True, rtol=1e-10))
+
+
+def times(rows: Tensor, matrices: Tensor) -> Tensor:
+    """(T, B, i) by (B, i, j) -> (T, B, j)."""
+    return (rows.movedim(0, 1) @ matrices).movedim(1, 0)
 
 
 def lasso(moments: Moments, penalty: float) -> Tensor:

@@ -79,6 +79,11 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     + torch.linalg.matrix_norm(x, float("inf")) - torch.linalg.norm(x, -1, dim=(1, 2)),
     "masks": lambda x: x * (x > 0) + x * (x > 0.1).double() + (x < 1).double() / x.exp() + x.clone().mul_(x > -1),
     "counts": lambda x: x.sum(2) / (x > 0).sum(2).clamp(min=1) * (x > 0).sum((1, 2))[:, None],
+    "einsum of three": lambda x: torch.einsum("...ij, ...ij, ...kj -> ...ik", x, x.exp(), x.tanh())
+    + torch.stack([torch.einsum("ij,ij,kj", r, r.sin(), r.cos()) for r in x])[..., None]
+    + torch.einsum("bij,bkj,bij,kj->bk", [x, x.sin(), x.exp(), WEIGHT[:4]])[..., None],
+    "a list that grows": lambda x: _grown(x),
+    "inverses": lambda x: x * (1 / x.exp()) + x.sin() / x.exp() + x * x.exp().reciprocal(),
     "three factors": lambda x: torch.stack([torch.linalg.multi_dot([r, r.T, r.tanh()]) for r in x])
     + torch.stack([F.bilinear(r, r.tanh(), r[:1, :, None] * r[:1, None]) for r in x]),
     "keywords": lambda x: torch.stack([torch.addmv(r[:, 0], mat=r, vec=r[0]) for r in x])[..., None]
@@ -125,6 +130,13 @@ ABSORBING = frozenset(
      "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "instance_norm", "weighted losses",
      "losses of one", "masks", "rotated")
 )  # fmt: skip
+
+
+def _grown(x: Tensor) -> Tensor:
+    found = [x.sin()]
+    for _ in range(2):
+        found.append(torch.cat(found, 1).tanh().cumsum(1)[:, :2])
+    return torch.cat(found, 1)
 
 
 def _pairs(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from enodo.core.values import Values
     paper="Simonyan et al. 2013, arXiv:1312.6034, section 3",
     when="A first look, one backward pass. Says where the score is sensitive, not how much a value contributed.",
     aliases=("saliency",),
+    counts="{} per unit of input",
 )
 def gradient(q: Question, *, absolute: bool = False) -> Values:
     """The derivative of the score: how much it changes for a small change of each value.

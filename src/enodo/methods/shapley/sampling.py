@@ -99,10 +99,15 @@ def warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> No
     if expected > LOOSE:
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
+        told = (
+            f"{expected:.0%} (relative, L2)"
+            if expected < float("inf")
+            else "not zero, though all of the attribution is"
+        )
         _say(
             q,
             f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the attribution is "
-            f"{expected:.0%} (relative, L2). {remedy}, or group features.",
+            f"{told}. {remedy}, or group features.",
             SamplingWarning,
         )
 

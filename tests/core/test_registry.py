@@ -151,5 +151,5 @@ def test_every_card_is_complete():
         assert card.paper or name == "activation", name
         assert card.summary.endswith("."), name
         assert card.needs <= {"gradient", "score", "baseline", "background", "absence"}, name
-        assert card.claims <= {"completeness", "each", "map", "shared", "batch", "size"}, name
+        assert card.claims <= {"completeness", "each", "map", "shared", "batch", "size", "layer"}, name
         assert "each" not in card.claims or "completeness" in card.claims, name

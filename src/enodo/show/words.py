@@ -68,6 +68,11 @@ def share_of(gap: float, difference: float) -> str:
     return "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
 
 
+def rows_told(rows: int) -> str:
+    """A number of rows."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
 def settled(attribution: Attribution, row: int = 0) -> str | None:
     """The estimated error that was reached, where an error was asked for."""
     error = scalar(attribution.error, row)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .ledger import Entry, Layout, Unpairable
 from .operations import Bound, is_live, parts
 from .pairs import Pairs
-from .tables import Op, Rule
+from .tables import Op, Rule, Slope
 
 
 def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequence[bool]) -> Op:
@@ -47,6 +47,18 @@ def _for_each_row(at: Entry, op: Op) -> Entry:
     if layout.merged:
         raise Unpairable(f"rows of {op.name!r} that share a dimension with others")
     return found
+
+
+def ruled(call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None) -> Any:
+    """A call whose gradient is a rule's; `at` and `true` are the same call in other passes (see `Rules`)."""
+    xs = call.operands
+    if true is not None or not isinstance(rule, Slope):
+        return Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+    op = done(call, name, rule, xs, [is_live(x) for x in xs])
+    op.at = at if at is None or at.broadcasts(xs) else _for_each_row(at, op)
+    y = xs[op.only] * rule.of(op)  # its node is one of autograd's own; its numbers are the operation's:
+    y.data = op.y
+    return y
 
 
 class Ruled(torch.autograd.Function):

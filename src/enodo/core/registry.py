@@ -24,9 +24,9 @@ class Card:
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
-    # shared, where values have a part in what others do; batch, where rows are compared with each other; size, where
-    # values say how much and not for or against, unless some are negative; layer, where it is meant for a network's
-    # last map rather than for its inputs
+    # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
+    # one call of `gradient` or `activation` is all that a question is asked; size, where values say how much and not
+    # for or against, unless some are negative; layer, where it is meant for a network's last map, not for its inputs
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
     counts: str = "{}"  # the unit of a value; {} stands for points of score, or for what a method inside counts
@@ -46,6 +46,11 @@ class Card:
     def defaults(self) -> dict[str, Any]:
         """The options that have a default, with it."""
         return {n: p.default for n, p in self.options.items() if p.default is not p.empty}
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The options without a default."""
+        return tuple(n for n in self.options if n not in self.defaults)
 
     @cached_property
     def open(self) -> bool:
@@ -141,6 +146,6 @@ def check_options(card: Card, options: dict[str, Any]) -> None:
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)
-    for name, parameter in card.options.items():
-        if parameter.default is parameter.empty and name not in options:
+    for name in card.required:
+        if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

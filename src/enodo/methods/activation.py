@@ -12,7 +12,7 @@ from enodo.core.values import Values
     title="Activation",
     when="What a layer computes for these inputs; asks nothing about the score.",
     needs="gradient",
-    claims="size",
+    claims="once size",
     counts="activation",
 )
 def activation(q: Question) -> Values:

@@ -18,10 +18,9 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
-from enodo.methods.shapley.pairs import inverse
 from enodo.methods.shapley.sampling import sample
 
-from .linear import Fit, Moments, lasso, ridge
+from .linear import Fit, Moments, lasso, ridge, times
 from .neighbours import Draw, Similarity
 
 PENALISED = {"lasso": lasso, "ridge": ridge}
@@ -96,10 +95,17 @@ class Surrogate:
         self, game: Game, near: Similarity, regressor: Any, penalty: float, streams: Streams | None = None
     ) -> None:
         self.game, self.near, self.regressor, self.penalty = game, near, regressor, penalty
-        self.streams = streams or game.q.streams
+        self._streams = streams
         self.sampled = True
         self.met: list[tuple[Tensor, Tensor, Tensor]] = []  # coalitions (B, k, n), scores (T, B, k), weights (B, k)
         self.details: dict[str, Tensor] = {}
+
+    @property
+    def streams(self) -> Streams:
+        """Where coalitions are drawn from."""
+        if self._streams is None:
+            self._streams = self.game.q.streams
+        return self._streams
 
     def more(self, units: int) -> None:
         """Draw and evaluate this many coalitions more."""
@@ -123,20 +129,17 @@ class Surrogate:
             intercept = moments.intercept(slopes)
         else:
             slopes, intercept = self._fitted(z, y, w)
-        fit = Fit.of(z, y, slopes, intercept, w)
+        fit = Fit.of(moments, slopes, intercept)
         self.details = {"intercept": fit.intercept, "fit": fit.quality}
-        return slopes, self._errors(moments, z, y, w) if self.sampled else torch.zeros_like(slopes)
+        return slopes, self._errors(moments) if self.sampled else torch.zeros_like(slopes)
 
-    def _errors(self, moments: Moments, z: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    def _errors(self, moments: Moments) -> Tensor:
         """Standard errors of the slopes without a penalty (White 1980, HC3)."""
-        share, centred = w / w.sum(-1, keepdim=True), z - moments.z[:, None]
-        inverted = inverse(moments.gram)
-        free = (inverted @ moments.along[..., None])[..., 0]
-        pull = (centred @ inverted) * share[..., None]
-        own = (pull * centred).sum(-1) + share
-        rest = y - moments.y[..., None] - torch.einsum("bkn,tbn->tbk", centred, free)
+        pull = (moments.centred @ moments.inverted) * moments.share[..., None]
+        own = (pull * moments.centred).sum(-1) + moments.share
+        rest = moments.apart - times(moments.free, moments.centred.mT)
         rest = rest / (1 - own).clamp(min=1e-3)
-        return torch.einsum("tbk,bkn->tbn", rest.square(), pull.square()).sqrt()
+        return times(rest.square(), pull.square()).sqrt()
 
     def _fitted(self, z: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes and intercept of a regressor of the user's, a copy for each row and target."""

@@ -145,6 +145,27 @@ def test_sampled_interactions_are_as_sure_as_they_say() -> None:
     close(matrix.sum(-1), found["features"], 1e-9)
 
 
+def test_interactions_stop_when_the_matrix_is_known_as_well_as_asked() -> None:
+    """A row that hardly bends stops before one that does, and each is what it is alone."""
+    model, x = smooth_game(12), numbers(0.2, 1)[:, None] * everyone(12, 2)
+    given: dict[str, Any] = {"target": 0, "tol": 0.2, "max_evaluations": 3000}
+    found = enodo.explain(model, x, "shapley_interactions", **given)
+    spread = torch.cat([found.stderr[:, None], found.details["interactions_stderr"]], 1).amax((1, 2))
+    close(2 * spread / found.tensor.abs().amax(1), found.error)
+    assert 0 < found.error.max() <= 0.2
+    assert found.rows < 2 * 2000
+    close(
+        enodo.explain(model, x[:1], "shapley_interactions", **given).details["interactions"][0],
+        found.details["interactions"][0],
+        1e-9,
+    )
+
+
+def test_too_few_evaluations_for_interactions_are_named() -> None:
+    with pytest.warns(enodo.SamplingWarning, match=r"the expected error of the interactions is \d+%"):
+        ask(smooth_game(12), 12, "shapley_interactions", target=0, max_evaluations=80)
+
+
 # ---------------------------------------------------------------- RISE and Sobol indices
 def test_rise_of_a_linear_model() -> None:
     """The mean score where a feature is seen: its own part whole, that of the others by half."""

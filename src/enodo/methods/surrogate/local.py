@@ -18,7 +18,6 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
-from enodo.methods.shapley.pairs import inverse
 from enodo.methods.shapley.sampling import sample
 
 from .linear import Fit, Moments, lasso, ridge, times
@@ -136,10 +135,9 @@ class Surrogate:
 
     def _errors(self, moments: Moments) -> Tensor:
         """Standard errors of the slopes without a penalty (White 1980, HC3)."""
-        inverted = inverse(moments.gram)
-        pull = (moments.centred @ inverted) * moments.share[..., None]
+        pull = (moments.centred @ moments.inverted) * moments.share[..., None]
         own = (pull * moments.centred).sum(-1) + moments.share
-        rest = moments.apart - times(times(moments.along, inverted), moments.centred.mT)
+        rest = moments.apart - times(moments.free, moments.centred.mT)
         rest = rest / (1 - own).clamp(min=1e-3)
         return times(rest.square(), pull.square()).sqrt()
 

@@ -138,3 +138,14 @@ def test_the_state_of_the_model_is_untouched(case: Case) -> None:
     both("IntegratedGradients", (case.model,), **about(case))
     assert all(torch.equal(v, before[k]) for k, v in case.model.state_dict().items())
     assert all(torch.equal(a, b) and a.grad is None and not a.requires_grad for a, b in zip(inputs, kept, strict=True))
+
+
+def test_methods_of_a_users_own_have_the_gradient(case: Case) -> None:
+    found = []
+    for attr in (ours, theirs):
+        own = attr.GradientAttribution(case.model)
+        inputs = [
+            x.clone().requires_grad_() for x in (case.inputs if isinstance(case.inputs, tuple) else [case.inputs])
+        ]
+        found.append(own.gradient_func(own.forward_func, tuple(inputs), case.target, case.args))
+    same(*found)

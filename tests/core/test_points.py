@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from torch import nn
 import enodo
 from enodo import EMBEDDING, INPUT, OUTPUT, BadArgument, Point
 from enodo.core import tree as trees
-from enodo.core.points import enter_pass, locate, on_layer
+from enodo.core.points import Watched, locate
 
 words = st.from_regex(r"[a-z_][a-z0-9_]{0,6}", fullmatch=True)
 names = st.lists(words | st.integers(0, 99).map(str), min_size=1, max_size=4).map(".".join)
@@ -136,19 +136,19 @@ def test_questions_at_places_that_cannot_be(question, argument):
 
 
 def test_a_hook_acts_in_its_own_pass_only_and_leaves_with_it():
-    model, x, token = Net(), torch.ones(1, 2), object()
+    model, x = Net(), torch.ones(1, 2)
     plain = model(x)
-    with ExitStack() as stack:
-        on_layer(stack, locate("encoder", model, "wrt")[0], token, lambda value, call: value * 0)
-        assert torch.equal(model(x), plain)  # not our pass
-        for mark, acts in ((token, True), (object(), False)):
-            leave = enter_pass(mark)
-            assert torch.equal(model(x), plain) is not acts
-            leave()
-        assert torch.equal(model(x), plain)
-    leave = enter_pass(token)
+    ours = [(locate("encoder", model, "wrt")[0], lambda value, call: value * 0)]
+    with Watched(ours):
+        assert not torch.equal(model(x), plain)
+        with Watched([]):
+            assert torch.equal(model(x), plain)  # a pass within the pass
+        with ThreadPoolExecutor(1) as other:
+            assert torch.equal(other.submit(model, x).result(), plain)
+        assert not torch.equal(model(x), plain)
     assert torch.equal(model(x), plain)
-    leave()
+    with pytest.raises(BadArgument), Watched([*ours, (Point(torch.jit.script(nn.ReLU())), ours[0][1])]):
+        raise AssertionError("entered although the second layer cannot be watched")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 

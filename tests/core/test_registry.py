@@ -77,6 +77,11 @@ def test_registered_it_has_a_name_a_card_and_aliases():
     assert "middle" not in enodo.methods()
 
 
+@pytest.mark.parametrize("name", ["Grad-CAM++", "GradCAMPlusPlus", "gradcam++", "grad_cam_plus_plus"])
+def test_names_are_known_however_they_are_spelt(name):
+    assert registry.card_of(name).name == "grad_cam_plus_plus"
+
+
 def test_a_name_cannot_be_taken_from_another():
     with pytest.raises(BadArgument, match="gradient"):
         enodo.method("gradient")(half_way)
@@ -89,7 +94,7 @@ def test_a_name_cannot_be_taken_from_another():
     [
         ("integrated_gradient", "integrated_gradients"),
         ("grdient", "gradient"),
-        ("smooth_grad", "smoothgrad"),
+        ("extremal_pertubation", "extremal_perturbation"),
         ("shap", "gradient_shap"),
     ],
 )
@@ -146,5 +151,6 @@ def test_every_card_is_complete():
         assert card.paper or name == "activation", name
         assert card.summary.endswith("."), name
         assert card.needs <= {"gradient", "score", "baseline", "background", "absence"}, name
-        assert card.claims <= {"completeness", "each", "map", "shared", "batch"}, name
+        known = {"completeness", "each", "map", "shared", "batch", "once", "size", "layer"}
+        assert card.claims <= known, name
         assert "each" not in card.claims or "completeness" in card.claims, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -102,6 +103,21 @@ def test_it_says_what_it_is(a):
         assert part in text
     with_gap = enodo.explain(lambda x: x.exp().sum(1), X, steps=2)
     assert "completeness gap" in repr(with_gap)
+    sampled = enodo.explain(lambda x: x * 2, X, "lime", target="predicted", max_evaluations=20)
+    assert "for 2, 0 with" in repr(sampled) or "for 2, 2 with" in repr(sampled)
+    assert "standard error" in repr(sampled)
+
+
+def test_it_says_what_was_asked():
+    """The class by its name, of one a row the first few, and how many where each was asked about."""
+    model = lambda x: x.repeat(1, 2)  # noqa: E731  six classes
+    said = partial(enodo.explain, model, torch.ones(7, 3), "gradient")
+    one = said(target=1)
+    one.class_names = ["cat", "dog"]
+    assert "of OUTPUT for 1 (dog) with respect to INPUT" in repr(one)
+    assert "for 0, 1, 2, 0, 1, ... with" in repr(said(target=[0, 1, 2, 0, 1, 2, 0]))
+    assert "for each of 6 targets with" in repr(said(target="all"))
+    assert "of OUTPUT with" in repr(enodo.explain(lambda x: x.sum(1), X, "gradient"))
 
 
 def test_the_evidence(a):

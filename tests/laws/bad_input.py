@@ -55,6 +55,18 @@ class Idle(nn.Module):
         return self.used(x)
 
 
+class Unweighted:
+    """A regressor that treats all neighbours alike."""
+
+    def fit(self, X: Any, y: Any) -> None: ...
+
+
+class Unfitted:
+    """A regressor that is no linear model."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> None: ...
+
+
 def poisoned() -> nn.Module:
     """An MLP with a NaN among its parameters."""
     model = seeded(MLP())
@@ -147,6 +159,7 @@ TABLE: list[Bad] = [
     bad("NaN", "baseline", "not finite", NUMBER, baseline=nan),
     bad("a background of other columns", "baseline", "(9, 5)|(6,)", method=gs, baseline=torch.zeros(9, 5).double()),
     # the inputs
+    bad("rows without values", "inputs", ", 0)|at least one value", inputs=x[:, :0]),
     bad("an empty batch", "inputs", "(0, 6)|at least one row", inputs=x[:0]),
     bad("no rows", "inputs", "dimension|x[None]", inputs=torch.tensor(1.0)),
     bad("no tensor", "inputs", "'a photo'|tensor", TYPE, inputs="a photo"),
@@ -207,11 +220,14 @@ TABLE: list[Bad] = [
     bad("too few for one order", "max_evaluations", "9 for 20|at least 38", method="owen", max_evaluations=9, **wide),
     bad("too few for indices", "max_evaluations", "9 for 6|at least 16", method="sobol", max_evaluations=9),
     bad("no orders", "permutations", "0|at least 1", method="shapley_sampling", permutations=0),
+    bad("a tolerance where all is exact", "tol", "nan|positive", TYPE, method="kernel_shap", tol=float("nan")),
     bad("a tolerance of samples", "tol", "-1|positive", TYPE, method="kernel_shap", tol=-1, max_evaluations=9),
     bad("a tree without a feature", "groups", "[0, 1]|0 to 5", method="owen", groups=[[0], [1]]),
     bad("groups of other features", "groups", "6 features", TYPE, method="owen", groups=[0, 1, 1]),
     bad("an unknown likeness", "similarity", "'near'|cosine", method="lime", similarity="near"),
     bad("a width of nothing", "width", "0|positive", TYPE, method="lime", width=0),
+    bad("a regressor without weights", "regressor", "sample_weight", TYPE, method="lime", regressor=Unweighted()),
+    bad("a regressor without slopes", "regressor", "0 numbers|6 features", method="lime", regressor=Unfitted()),
     bad("an unknown regressor", "regressor", "'tree'|lasso", method="lime", regressor="tree"),
     bad("a negative penalty", "penalty", "-1|from 0", method="lime", penalty=-1),
     bad("coalitions of other features", "coalitions", "(3, 2)|(k, 6)", method="lime", coalitions=torch.ones(3, 2)),
@@ -251,8 +267,9 @@ TABLE: list[Bad] = [
     bad("a window larger than the inputs", "shape", "(7,)|(6,)", method="occlusion", window=(7,)),
     bad("strides beyond the window", "strides", "(3,)|(2,)", method="occlusion", window=(2,), strides=3),
     bad("one row to be permuted", "inputs", "1 row|2 rows", method="feature_permutation", inputs=x[:1]),
-    bad("more sets than allowed", "size", "41 sets|at most 9", method="k_out", size=3, max_evaluations=9),
+    bad("more sets than allowed", "size", "at most 9|max_evaluations=41", method="k_out", size=3, max_evaluations=9),
     bad("a blur of a table", "baseline", "(2, 6)|Absence.mean", method=fa, baseline=Absence.blurred()),
+    bad("a mean of ids", "baseline", "int64|floating", method=fa, model=text, inputs=ids, baseline=Absence.mean()),
     bad("tokens taken out of numbers", "baseline", "token ids", method=fa, baseline=Absence.dropped()),
     bad("a way of painting, for gradients", "baseline", "painted|.mean", baseline=Absence.painted(torch.where)),
     bad("a background, for gradients", "baseline", "background|.mean", baseline=Absence.background(x)),

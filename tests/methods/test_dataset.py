@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import enodo
@@ -67,9 +67,30 @@ def test_the_data_is_gone_through_once_for_many_coalitions() -> None:
     assert len(passes) == 2  # for the shapes, and for all five coalitions
 
 
+def test_a_model_in_train_mode_is_left_as_it_was_found_and_meets_one_coalition_a_pass() -> None:
+    norm = nn.BatchNorm1d(4).double()
+    before = {name: t.clone() for name, t in norm.state_dict().items()}
+
+    def spread(t: Tensor) -> Tensor:
+        return (((t - t.mean(0)) / (t.var(0, correction=0) + norm.eps).sqrt()) ** 3).mean(0).sum()
+
+    with pytest.warns(enodo.TrainModeWarning):
+        found = enodo.explain_dataset(norm, [rows], metric=lambda out: (out**3).mean(0).sum()).tensor
+    without = [spread(rows) - spread(rows * (torch.arange(4) != i)) for i in range(4)]
+    torch.testing.assert_close(found, torch.stack(without))
+    assert all(torch.equal(t, before[name]) for name, t in norm.state_dict().items())
+
+
+def test_a_number_of_python_keeps_its_precision() -> None:
+    found = enodo.explain_dataset(linear, [rows], metric=lambda out: float(out.mean()))
+    torch.testing.assert_close(found.tensor, W * rows.mean(0), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("argument", "given"),
     [
+        ("loader", {"loader": iter([rows])}),
+        ("method", {"method": "eigen_cam"}),
         ("at_once", {"at_once": 0}),
         ("roles", {"roles": (0, 2)}),
         ("roles", {"roles": (2,)}),
@@ -78,6 +99,7 @@ def test_the_data_is_gone_through_once_for_many_coalitions() -> None:
     ],
 )
 def test_what_cannot_be_asked_of_a_data_set(argument: str, given: dict[str, Any]) -> None:
+    asked = {"loader": DataLoader(TensorDataset(rows), 5), "metric": lambda out: out.mean(), **given}
     with pytest.raises(BadArgument) as raised:
-        enodo.explain_dataset(linear, DataLoader(TensorDataset(rows), 5), metric=lambda out: out.mean(), **given)
+        enodo.explain_dataset(linear, **asked)
     assert str(raised.value).startswith(argument)

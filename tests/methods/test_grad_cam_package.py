@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.core.tables import PLAIN
 from enodo.testing.models import normal
 
 CLASSES = [285, 111]  # what is predicted
@@ -159,3 +160,20 @@ def test_finer_cam(package: Any, lite: Any) -> None:
     found = ours("finer_cam", lite, "features", "predicted", against=1)
     expected = theirs(package, "FinerCAM", lite, "features", comparison_categories=[1])
     torch.testing.assert_close(scaled(found), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_full_grad(package: Any, lite: Any) -> None:
+    """The package knows the biases of convolutions and batch norms: not those that ReLU6 implies above 6.
+
+    It brings the sizes of each channel, not of each layer, to the range [0, 1], adding 1e-7 to what it divides by.
+    """
+    model, x = copy.copy(lite[0]), lite[1]
+    model.scale = 1e6
+    cam = package.FullGrad(model, [])
+    expected = torch.from_numpy(cam(input_tensor=x, targets=[lambda output, c=c: output[c] for c in CLASSES]))[:, None]
+    found = ours("full_grad", (model, x), "INPUT", rescale="channel", rules={"hardtanh": PLAIN})
+    torch.testing.assert_close(scaled(found), expected, rtol=1e-4, atol=1e-4)
+    signed = enodo.explain(model, x, "full_grad", target=CLASSES, signed=True)  # with all biases it is complete
+    assert (signed.delta.abs() < 1e-3 * signed.scores.abs()).all()
+    without = enodo.explain(model, x, "full_grad", target=CLASSES, signed=True, rules={"hardtanh": PLAIN})
+    assert (without.delta.abs() > 0.1 * without.scores.abs()).any()

@@ -41,6 +41,23 @@ def test_the_states_of_an_lstm(batch_first: bool, method: str) -> None:
         assert torch.allclose(h[1], model.head.weight[1].expand(2, 4))
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift", "lrp", "feature_ablation"])
+def test_a_neuron_of_an_lstm(batch_first: bool, method: str) -> None:
+    """Its number does not depend on where the layer has the rows."""
+    torch.manual_seed(0)
+    model = Recurrent(batch_first).double().eval()
+    x = torch.randn(2, 2, 3, dtype=torch.float64)  # as many steps as rows and layers
+    for of, target in (("lstm[0]", (1, 2)), ("lstm[1][0]", (0, 3)), ("lstm[1][1]", (1, 0))):
+        found = enodo.explain(model, x, method, of=of, target=target)
+        out, states = model.lstm(x if batch_first else x.transpose(0, 1))
+        value = out[:, 1, 2] if batch_first else out[1, :, 2]
+        value = value if of == "lstm[0]" else states[int(of[-2])][target[0], :, target[1]]
+        torch.testing.assert_close(found.scores, value)
+        alone = enodo.explain(model, x, method, of=of, target=target, batch_size=1)
+        torch.testing.assert_close(found.tensor, alone.tensor)
+
+
 class Positions(nn.Module):
     """One row of positions is added to every row of the batch."""
 

@@ -107,6 +107,20 @@ def test_relevance_of_zeros_is_counted(norms: bool, rule: str) -> None:
     need_conserved(model, x, target=1, rules={first if rule == "first" else second: lrp.flat()})
 
 
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon_plus_flat"])
+def test_a_mask_in_the_dtype_of_a_value_is_no_value(composite: str) -> None:
+    """And of complex numbers relevance is real."""
+    layer, mask = settled(nn.Linear(6, 6, bias=False)), torch.arange(6) % 2 == 0
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        h = layer(x * mask.type_as(x)).relu()
+        return torch.fft.fft(h * mask.type_as(h)).real.sum(1)
+
+    x = normal(2, 6)
+    found = need_conserved(model, x, composite=composite)
+    torch.testing.assert_close(found.tensor, enodo.explain(model, x, "lrp", composite=composite, epsilon=1e-12).tensor)
+
+
 def test_the_balance_is_of_one_target() -> None:
     with pytest.raises(enodo.BadArgument, match="one target"):
         enodo.explain(bare(), normal(1, 2, 8, 8), "lrp", target="all", balance=True)

@@ -114,6 +114,38 @@ def test_however_a_dense_layer_is_written(rule: Any) -> None:
         torch.testing.assert_close(found, true, atol=1e-9, rtol=1e-9, msg=name)
 
 
+LIVE_BIASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "linear": lambda x, b: F.linear(x, W, b),
+    "addmm": lambda x, b: torch.addmm(b, x, W.T),
+    "addmm, by name and scaled": lambda x, b: torch.addmm(mat2=W.T / 2, mat1=x, input=b * 4, beta=0.25, alpha=2),
+    "baddbmm": lambda x, b: torch.baddbmm(b[:, None], x[:, None], W.T[None])[:, 0],
+    "addmv": lambda x, b: torch.addmv(b[0], W, x[0])[None],
+    "conv1d": lambda x, b: F.conv1d(x[:, :, None], W[:, :, None], b[0])[:, :, 0],
+}
+
+
+@pytest.mark.parametrize("name", LIVE_BIASES)
+@pytest.mark.parametrize("rule", [rules.epsilon(1e-12), rules.z_plus(1e-12)])
+def test_a_bias_that_the_model_computes_has_its_share_of_the_sum(name: str, rule: Any) -> None:
+    """y_j = sum_i w_ij x_i + b_j with b = (5 x_3, 7 x_0): R_j is shared between the two, and by the rule within w x."""
+    keys = ("linear", "addmm", "baddbmm", "addmv", "conv1d")
+    found = lrp(
+        lambda x: score(LIVE_BIASES[name](x, torch.stack([5 * x[:, 3], 7 * x[:, 0]], 1))),
+        X,
+        rules=dict.fromkeys(keys, rule),
+    )
+    true = lrp(lambda x: score(F.linear(x, W)), X, rules={"linear": rule})
+    true += torch.tensor([[2 * 7 * 1.0, 0, 0, 5 * 3.0]], dtype=X.dtype)
+    torch.testing.assert_close(found, true, atol=1e-9, rtol=1e-9)
+
+
+def test_weights_that_the_model_computes_have_the_gradient() -> None:
+    """y = sum_i u_i w_i for constants u and w = x^2: linear in w, whose relevance u_i x_i^2 is that of x."""
+    u = torch.tensor([[2.0, -1.0, 1.0, 0.5]], dtype=X.dtype)
+    found = lrp(lambda x: F.linear(u, (x * x)).T[:, 0], X)
+    torch.testing.assert_close(found, u * X * X)
+
+
 # ------------------------------------------------------------------ relevance of values that are zero
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsons
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from enodo.cli.console import output
 from enodo.core import tree as trees
 from enodo.core.errors import BadArgument
-from enodo.core.points import Point, enter_pass, on_layer
+from enodo.core.points import Point, Watched
 from enodo.io import Example, Subject, load_subject
 
 
@@ -82,7 +81,6 @@ def _layers(subject: Subject, example: Example | None) -> Iterator[dict[str, Any
 def _seen(subject: Subject, example: Example) -> dict[str, tuple[int, list[list[int]]]]:
     """(runs, shapes of the last output) of each layer that runs, in the order in which they last ended."""
     seen: dict[str, tuple[int, list[list[int]]]] = {}
-    token = object()
 
     def watch(name: str) -> Any:
         def visit(value: Any, call: int) -> Any:
@@ -93,11 +91,8 @@ def _seen(subject: Subject, example: Example) -> dict[str, tuple[int, list[list[
 
         return visit
 
-    with ExitStack() as stack:
-        stack.callback(enter_pass(token))
-        for name, module in subject.model.named_modules():
-            if name:
-                on_layer(stack, Point(module), token, watch(name))
+    layers = [(Point(module), watch(name)) for name, module in subject.model.named_modules() if name]
+    with Watched(layers):
         example.put_to(subject.model)
     return seen
 

@@ -33,7 +33,9 @@ def methods(
         return
     console = output()
     for card in cards:
-        console.print(Text.assemble((card.name, "bold"), f"  {card.title}" if card.title.lower() != card.name else ""))
+        title = f"  {card.title}" if card.title.lower() != card.name else ""
+        also = f"  (also {', '.join(card.aliases)})" if card.aliases else ""
+        console.print(Text.assemble((card.name, "bold"), title, (also, "dim")), soft_wrap=True)
         console.print(Text(f"    {card.when or card.summary}"), soft_wrap=True)
         if name:
             for line in (inspect.getdoc(card.fn) or "").splitlines():

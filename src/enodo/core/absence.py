@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import tree as trees
 from .beside import beside, cut
-from .errors import BadType, refuse
+from .errors import BadType, describe, refuse
 from .given import count_rows, tensors
 from .removal import Removal
 from .soften import blurred, levelled
@@ -30,7 +30,7 @@ class Absence:
     | baseline | where a feature is absent there is |
     |---|---|
     | None | zero at `wrt`, also at a layer; token 0 of token ids |
-    | a number, tensor, structure or function | that (see `core.given.baseline_like`); at a layer, its value there |
+    | a number, tensor, structure or function | that (see `core.given.baseline_like`); of B rows one for each |
     | `Absence.at(value)` | a number, tensor or structure like the value at `wrt`, set there |
     | `Absence.blurred(sigma)` | the input, each channel blurred over its places |
     | `Absence.mean()`, `Absence.mean(data)` | each channel's mean over its places; the mean row of `data` |
@@ -40,7 +40,10 @@ class Absence:
     | `Absence.dropped()` | nothing: the sequence closes up over tokens taken out |
     | `Absence.painted(fn)` | what fn(values, absent) puts there; both (rows, ...) in the structure at `wrt` |
 
-    Methods that compare with a baseline but switch nothing off take those that are one baseline (or a background).
+    To a method that switches features off, a tensor of B rows is no background: row b stands in for row b of the inputs
+    alone, also where B is the size of a background that was meant; write `Absence.background(rows)` for the mean over
+    them. At a layer the value there at the baseline stands in. Methods that compare with a baseline but switch nothing
+    off take those that are one baseline (or a background).
     """
 
     name: str = "zero"
@@ -59,8 +62,10 @@ class Absence:
     @staticmethod
     def of(spec: Any, needs: frozenset[str]) -> Absence:
         """The Absence that a user gave as baseline to a method with these needs."""
+        if spec is None:
+            return _ZERO
         if not isinstance(spec, Absence):
-            return Absence() if spec is None else Absence("baseline", spec)
+            return Absence("baseline", spec)
         switches = "absence" in needs or not needs & {"baseline", "background"}
         whole = spec.plain is not None and spec.samples is None and (not spec.many or "background" in needs)
         if not switches and not whole:
@@ -149,8 +154,14 @@ class Absence:
         return q.x0.map(lambda t: t[picked.to(t.device)])
 
 
+_ZERO = Absence()
+
+
 def _each(inputs: Any, fn: Callable[[Tensor], Tensor]) -> Any:
-    """`fn` of each floating-point tensor; what else there is has no such baseline."""
+    """`fn` of each floating-point tensor; what else there is beside them has no such baseline."""
+    if not any(isinstance(t, Tensor) and is_continuous(t) for _, t in trees.leaves(inputs)):
+        instead = "Give a token id or a row of them, or Absence.background(rows)."
+        refuse("baseline", f"a mean or a blur of {describe(inputs)}", "floating-point numbers to take it of", instead)
     return trees.map_tree(lambda t: fn(t) if isinstance(t, Tensor) and is_continuous(t) else None, inputs)
 
 

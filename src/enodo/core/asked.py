@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from .absence import Absence
 from .batch import Batch
 from .budget import Budget
 from .errors import describe, refuse
+from .lasting import dataclass
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present, told
 from .points import Point
@@ -217,8 +218,7 @@ class Asked:
 
     def _look(self) -> None:
         """One pass at the inputs, for what is at `wrt` and for the score."""
-        sight, output = self._at_inputs(grad=False)
-        self._remember(sight, output)
+        self._remember(*self._at_inputs(grad=False))
 
     def _at_inputs(self, grad: bool, score: bool = True) -> tuple[Sight, Any]:
         if self.shift is not None:
@@ -230,7 +230,7 @@ class Asked:
         self._check(sight)
         self.settle(output)
         scores = self.score_of(output, 1)
-        x = sight.values if self.create_graph else sight.values.map(torch.Tensor.detach)
+        x = sight.values if self.create_graph else sight.values.map(Tensor.detach)
         self.memo.update(sight=sight, x=x, scores=scores if self.create_graph else scores.detach())
         return scores
 

@@ -156,11 +156,10 @@ def _scored(q: Question, output: Any, n: int) -> Tensor:
     def spread(t: Any) -> Any:
         if not isinstance(t, Tensor) or not t.ndim or len(t) != n:
             return t
-        return t.detach().unsqueeze(1).expand(n, q.rows, *t.shape[1:]).flatten(0, 1)
+        return t.detach().repeat_interleave(q.rows, 0) if n > 1 else t.detach().expand(q.rows, *t.shape[1:])
 
-    scores = q.score_of(trees.map_tree(spread, output), n).detach().unflatten(-1, (n, q.rows))
-    found: Tensor = scores.movedim(-2, 0)
-    return found
+    scores = q.score_of(trees.map_tree(spread, output), n).detach()
+    return scores.view(*scores.shape[:-1], n, q.rows).movedim(-2, 0)
 
 
 def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, which: range) -> Values:

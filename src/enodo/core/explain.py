@@ -18,12 +18,14 @@ from .budget import Budget, is_out_of_memory
 from .errors import BadType, TrainModeWarning, describe, refuse
 from .gather import gathered
 from .given import baseline_like, count_rows, tensors
+from .glance import glanced
 from .log import Log
 from .points import INPUT, OUTPUT, Point, locate
 from .question import Question
 from .registry import Card, card_of, check_options, with_options
 from .result import Attribution
-from .running import Call, State, eager
+from .running import Call
+from .state import State, eager
 from .transforms import level
 from .values import Values, is_continuous
 from .watch import Constants
@@ -68,20 +70,23 @@ def explain(
 
     Returns an `Attribution` shaped like the value at `wrt`. Errors are `BadArgument` (a ValueError), and name theirs.
     """
+    terms: Any = {
+        "target": target, "baseline": baseline, "wrt": wrt, "of": of, "args": args, "kwargs": kwargs,
+        "batch_size": batch_size, "seed": seed, "create_graph": create_graph,
+    }  # fmt: skip
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
-            return explain(
-                model, inputs, method, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs,
-                batch_size=batch_size, seed=seed, create_graph=create_graph, progress=progress, **options,
-            )  # fmt: skip
+            return explain(model, inputs, method, progress=progress, **terms, **options)
     started = time.perf_counter()
     card = with_options(card_of(method), options)
     check_options(card, options)
+    if "once" in card.claims and progress is False:
+        found = glanced(card, options, model, inputs, terms)
+        if found is not None:
+            found.seconds = time.perf_counter() - started
+            return found
     log = Log(progress)
-    question = ask(
-        model, inputs, target=target, baseline=baseline, wrt=wrt, of=of, args=args, kwargs=kwargs,
-        batch_size=batch_size, seed=seed, create_graph=create_graph, log=log, needs=card.needs,
-    )  # fmt: skip
+    question = ask(model, inputs, log=log, needs=card.needs, **terms)
     try:
         answers = list(answered(question, card, options))
     finally:
@@ -117,23 +122,15 @@ def ask(
     if level():
         given, expected = "a call within torch.func (vmap, grad, jvp ...)", "a call of its own"
         refuse("explain", given, expected, "Rows are explained together; derivatives come with create_graph=True.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if type(seed) is not int or seed < 0:
         refuse("seed", seed, "a whole number from 0", kind=BadType)
-    model = eager(model)
-    state = State.of(model)
-    if state.training:
-        warnings.warn(
-            "The model is in train mode: dropout and batch statistics become part of the explanation. "
-            "Call model.eval() first.",
-            TrainModeWarning,
-            stacklevel=3,
-        )
+    model, state = examined(model)
     inputs = _usable(tensors(inputs, "inputs"))
     rows = count_rows(inputs)
     args = args if isinstance(args, tuple) else (args,)
-    if not isinstance(kwargs, (Mapping, type(None))):
+    if kwargs is not None and not isinstance(kwargs, Mapping):
         refuse("kwargs", kwargs, "a mapping of keyword arguments", kind=BadType)
-    call = Call(model, inputs, _usable(args), _usable(dict(kwargs)) if kwargs else {}, rows, state)
+    call = Call(model, inputs, _usable(args) if args else args, _usable(dict(kwargs)) if kwargs else {}, rows, state)
     budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
@@ -163,9 +160,23 @@ def ask(
         log=log or Log(),
         background=background,
         seed=seed,
-        keys=tuple((row,) for row in range(rows)),
+        keys=tuple(zip(range(rows), strict=True)),
         create_graph=create_graph,
     )
+
+
+def examined(model: Callable[..., Any]) -> tuple[Callable[..., Any], State]:
+    """The model out of its wrappers, and what a pass has to know of it; a warning where it is in train mode."""
+    model = eager(model)
+    state = State.of(model)
+    if state.training:
+        warnings.warn(
+            "The model is in train mode: dropout and batch statistics become part of the explanation. "
+            "Call model.eval() first.",
+            TrainModeWarning,
+            stacklevel=4,
+        )
+    return model, state
 
 
 def _usable(tree: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import cmath
 from typing import Any
 
 import torch
@@ -38,14 +38,13 @@ def gathered(
     if base is not None and scores is not None and not (question.wrt.several and "each" in card.claims):
         total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
         delta = (total.double() - scores.double() + base.double()).to(scores.dtype)
-    if delta is None or not _is_finite(delta):  # a finite gap is the sum of finite parts
+    if not sums_up([delta] if delta is not None else [scores, base, *[t for _, v in answers for t in v.leaves]]):
         _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:
         delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
     dims = row_dims(first.sight) if len(answers) > 1 else 0
-    for q, v in answers:
-        if q.wrt.ids and q.wrt.per_token and _cancels(v):
-            q.log.note(CANCELS)
+    if question.wrt.ids and question.wrt.per_token and any(_cancels(v) for _, v in answers):
+        question.log.note(CANCELS)
     trees_ = [q.present(q.told(v.to_dtype_of(q.x)), lead) for q, v in answers]
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"], lead) for q, _ in answers if "stderr" in q.memo]
@@ -56,8 +55,8 @@ def gathered(
         delta=delta,
         stderr=_joined(stderr, lead, dims) if stderr else None,
         error=_over_rows(errors) if errors else None,
-        target=_described([q.settled_target if scored else q.target for q, _ in answers]),
-        wrt=", ".join(question.wrt.names),
+        target=described([q.settled_target if scored else q.target for q, _ in answers]),
+        wrt=question.wrt.names[0] if len(question.wrt.names) == 1 else ", ".join(question.wrt.names),
         of=question.of_name,
         seed=question.seed if "stderr" in first.memo else None,
         rows=question.log.rows,
@@ -70,8 +69,8 @@ def gathered(
 
 def _details(answers: list[tuple[Question, Values]], lead: int) -> dict[str, Tensor]:
     """What the method found besides, of all blocks: rows end to end, other dimensions as long as the longest."""
-    found = {}
-    for name in answers[0][0].memo.get("details", {}):
+    found: dict[str, Tensor] = dict(answers[0][0].memo.get("details", {}))
+    for name in found if len(answers) > 1 else ():
         parts = [q.memo["details"][name] for q, _ in answers]
         size = torch.tensor([t.shape[lead + 1 :] for t in parts]).amax(0).tolist()
         for i, t in enumerate(parts):
@@ -96,14 +95,14 @@ def _joined(parts: list[Any], lead: int, dims: Any) -> Any:
     return trees.map_tree(join, dims, *parts)
 
 
-def _described(settled: list[Any]) -> Any:
+def described(settled: list[Any]) -> Any:
     """The target in terms that JSON can hold."""
     first = settled[0]
     if isinstance(first, Tensor):
         index = torch.cat(settled).tolist()
         return [i[0] if len(i) == 1 else i for i in index]
     if isinstance(first, targets.Each):
-        return [_described([s.targets[i] for s in settled]) for i in range(len(first.targets))]
+        return [described([s.targets[i] for s in settled]) for i in range(len(first.targets))]
     if isinstance(first, targets.Mask):
         return f"mask of shape {tuple(first.where.shape)}"
     if isinstance(first, tuple):
@@ -111,9 +110,13 @@ def _described(settled: list[Any]) -> Any:
     return getattr(first, "__name__", type(first).__name__) if callable(first) else first
 
 
+def sums_up(parts: list[Tensor | None]) -> bool:
+    """Whether the sum of all is finite: then they are. (An infinite sum may have finite terms.)"""
+    return cmath.isfinite(sum([t.sum().item() for t in parts if t is not None]))
+
+
 def _is_finite(t: Tensor) -> bool:
-    total = t.detach().sum() if not t.is_complex() else t.detach().abs().sum()
-    return math.isfinite(total) or bool(t.isfinite().all())  # a finite sum has finite terms; an infinite one may too
+    return bool(t.isfinite().all())
 
 
 def _check_finite(question: Question, scores: Tensor | None, base: Tensor | None, answers: list[Values]) -> None:

@@ -59,8 +59,8 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.ndim and len(inputs) and inputs.layout is torch.strided:
-        return len(inputs)
+    if isinstance(inputs, Tensor) and inputs.numel() and inputs.ndim and inputs.layout is torch.strided:
+        return inputs.shape[0]
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
@@ -80,6 +80,8 @@ def count_rows(inputs: Any) -> int:
     rows = next(iter(sizes))
     if rows == 0:
         refuse("inputs", describe(found[0][1]), "at least one row")
+    if not any(t.numel() for _, t in found):
+        refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
 
 

@@ -33,6 +33,13 @@ class Entry:
         """Whether these operands could be compared with those."""
         return [x.shape for x in xs] == [x.shape for x in self.xs]
 
+    def broadcasts(self, xs: Sequence[Tensor]) -> bool:
+        """Whether arithmetic on entries, alone or of one row, needs no copies for each of these operands' rows."""
+        return not self.readers or all(
+            x.shape == x0.shape or (len(x) == self.readers and x0.shape == (1, *x.shape[1:]))
+            for x, x0 in zip(xs, self.xs, strict=True)
+        )
+
 
 class Unpairable(Exception):
     """The rows of two passes cannot be told apart from what goes with them; the sentence says where."""
@@ -51,6 +58,7 @@ class Ledger:
         self.entries: list[Entry | None] = []
         self.read = 0
         self._where: dict[int, list[tuple[list[Tensor], int]]] = {}  # storage -> what of the entries lies in it
+        self._looked = 0  # how many of the entries that tells about
 
     def add(self, call: Bound, name: str, out: tuple[Tensor, ...], needs_result: bool) -> None:
         """Write down an operation that has just been done."""
@@ -59,12 +67,14 @@ class Ledger:
             xs, y = [x.detach() for x in xs], y.detach()
         entry = Entry(name, list(xs), call.fixed, [y] if needs_result else [], aux)
         self.entries.append(entry)
-        for holder in (entry.xs, entry.fixed, entry.results):
-            for slot, t in enumerate(holder):
-                self._where.setdefault(t.untyped_storage().data_ptr(), []).append((holder, slot))
 
     def before_write(self, t: Tensor) -> None:
         """Take copies of what code of the model is about to overwrite."""
+        for entry in self.entries[self._looked :]:
+            for holder in (entry.xs, entry.fixed, entry.results) if entry else ():
+                for slot, of in enumerate(holder):
+                    self._where.setdefault(of.untyped_storage().data_ptr(), []).append((holder, slot))
+        self._looked = len(self.entries)
         for holder, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
             holder[slot] = holder[slot].clone()
 

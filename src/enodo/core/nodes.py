@@ -11,7 +11,7 @@ from torch import Tensor
 from .ledger import Entry, Layout, Unpairable
 from .operations import Bound, is_live, parts
 from .pairs import Pairs
-from .tables import Op, Rule
+from .tables import Op, Rule, Slope
 
 
 def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequence[bool]) -> Op:
@@ -24,11 +24,17 @@ def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequenc
     return Op(name, call, traced, y, live, further, graph=(traced, y))
 
 
-def _answer(ctx: Any, op: Op) -> Any:
-    """The result for the model; a detached one, as the rule's holding its own node would be a circle."""
+def _answer(ctx: Any, op: Op, rule: Rule) -> Any:
+    """The result for the model; a detached one, as the rule's holding its own node would be a circle.
+
+    By a rule that is `plain`, the own gradient, it is off the path where that has been asked for nothing but its dtype,
+    as in mask.type_as(x).
+    """
     ctx.live, ctx.operation = op.live, op.name
-    ctx.mark_non_differentiable(*op.aux)
-    return (op.y.detach(), *op.aux) if op.aux else op.y.detach()
+    y = op.y.detach()
+    aside = getattr(rule, "plain", False) and op.graph is not None and not op.graph[1].requires_grad
+    ctx.mark_non_differentiable(*op.aux, *([y] if aside else []))
+    return (y, *op.aux) if op.aux else y
 
 
 def _gradients(ctx: Any, found: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -41,6 +47,18 @@ def _for_each_row(at: Entry, op: Op) -> Entry:
     if layout.merged:
         raise Unpairable(f"rows of {op.name!r} that share a dimension with others")
     return found
+
+
+def ruled(call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None) -> Any:
+    """A call whose gradient is a rule's; `at` and `true` are the same call in other passes (see `Rules`)."""
+    xs = call.operands
+    if true is not None or not isinstance(rule, Slope):
+        return Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+    op = done(call, name, rule, xs, [is_live(x) for x in xs])
+    op.at = at if at is None or at.broadcasts(xs) else _for_each_row(at, op)
+    y = xs[op.only] * rule.of(op)  # its node is one of autograd's own; its numbers are the operation's:
+    y.data = op.y
+    return y
 
 
 class Ruled(torch.autograd.Function):
@@ -58,7 +76,7 @@ class Ruled(torch.autograd.Function):
                 apart = [x.view_as(x) for x in true.xs]  # so that the path from one operand to another is not taken
                 y, *_ = parts(call(*apart))
                 ctx.pull = rule(Op(name, call, apart, y, live, op.aux, at, (apart, y)))
-        return _answer(ctx, op)
+        return _answer(ctx, op, rule)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
@@ -72,7 +90,7 @@ class Waiting(torch.autograd.Function):
     def forward(ctx: Any, call: Bound, name: str, rule: Rule, pairs: Pairs, *xs: Tensor) -> Any:
         op = done(call, name, rule, xs, [is_live(x) for x in xs])
         ctx.pull = pairs.add(op, rule)
-        return _answer(ctx, op)
+        return _answer(ctx, op, rule)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:

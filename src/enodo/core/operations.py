@@ -53,11 +53,16 @@ class Spelling:
 def spelling(func: Callable[..., Any]) -> Spelling:
     """The spelling of a function that takes tensors."""
     own = getattr(func, "__name__", type(func).__name__)
+    if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):  # as in a graph of torch.export
+        space, overloaded, *_ = str(func).split(".")
+        own = overloaded if space == "aten" else f"{space}.{overloaded}"
     if own in ("__get__", "__set__"):  # a property such as x.T
         own = getattr(getattr(func, "__self__", None), "__name__", own) + ("_" if own == "__set__" else "")
     bare = own.strip("_")
     in_place = bare in _IN_PLACE_OPERATORS if own.startswith("__") else own.endswith("_")
     composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
+    if bare.startswith("adaptive_max_pool") and not isinstance(func, types.FunctionType):
+        bare = bare.removesuffix("_with_indices") + "_with_indices"  # torch's own, which always gives them
     return Spelling(_SAME.get(bare, bare), in_place, composite)
 
 
@@ -148,18 +153,18 @@ class Bound:
     """A call with all its arguments bound except its floating-point tensors, the operands."""
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.func, self.args, self.kwargs = func, args, kwargs
+        self.func, self.kwargs = func, kwargs
+        # the model may go on with a list of its own
+        self.args: tuple[Any, ...] = tuple([*a] if type(a) is list else a for a in args)
         self.paths: list[Path] = []
         self.operands: list[Tensor] = []
+        self.fixed: list[Tensor] = []  # the tensors of other dtypes: masks and indices
         for path, t in tensors_in(args, kwargs):
             if t.is_floating_point() or t.is_complex():
                 self.paths.append(path)
                 self.operands.append(t)
-
-    @property
-    def fixed(self) -> list[Tensor]:
-        """The tensors of other dtypes: masks and indices."""
-        return [t for _, t in tensors_in(self.args, self.kwargs) if not (t.is_floating_point() or t.is_complex())]
+            else:
+                self.fixed.append(t)
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument, given by position or by name."""

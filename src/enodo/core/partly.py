@@ -13,7 +13,7 @@ from .budget import is_out_of_memory
 from .partial import Replay
 from .places import Visit
 from .reach import MOST, Patch
-from .record import Record, Unsuited
+from .record import Record, Unsuited, now
 from .values import Values
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Partly:
         self.q = q
         self.record: Record | None = None
         self.failed = False
-        self.measured = False  # whether it is known how much such a pass holds
+        self.held = 0.0  # bytes a row of the largest tensor of any such pass; the first windows lie in a corner
         model = q.call.model
         self.own = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
 
@@ -73,7 +73,7 @@ class Partly:
         q.budget.curious = False  # what would measure this pass is seen in the record
         try:
             with record:
-                q.scored_in(q.call, [visit], 1)
+                now(q.scored_in(q.call, [visit], 1))
         except Exception:
             q.budget.curious = curious  # a full pass is measured
             raise
@@ -94,8 +94,8 @@ class Partly:
         with replay:
             scores = q.scored_in(call, [visit], k)
         replay.ended()
-        if not (q.budget.fixed or self.measured):
-            self.measured = True
+        if not q.budget.fixed and replay.largest / k > self.held:
+            self.held = replay.largest / k
             q.budget.widened(replay.largest, k, q.x.leaves[0].device)
         found: Tensor = replay.whole(scores)
         return found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,12 +11,13 @@ from torch import Tensor, nn
 
 from . import tree as trees
 from .errors import describe, refuse
-from .points import Point, Stop, on_layer, part_of
+from .lasting import dataclass as lasting
+from .points import Point, Seen, Stop, part_of
 from .values import WHOLE, Form, Values
 from .watch import Lookup, Tracker
 
 
-@dataclass(frozen=True, eq=False)
+@lasting(frozen=True, eq=False)
 class Where:
     """Places asked about together; several Points make one vector."""
 
@@ -28,21 +27,19 @@ class Where:
     ids: tuple[trees.Path, ...] = ()  # integer inputs, explained at the lookups they reach
     per_token: bool = True  # whether lookups are summed to one number a token
     whole: tuple[trees.Path, ...] = ()  # integer inputs that are values themselves, for methods without gradients
+    at_inputs: bool = field(init=False)  # whether nothing but the inputs is asked about
+    late: bool = field(init=False)  # whether all are layers of a given call, so that a pass may be left after the last
 
-    @cached_property
-    def at_inputs(self) -> bool:
-        """Whether nothing but the inputs is asked about."""
-        return all(p.layer is None for p in self.points)
+    def __post_init__(self) -> None:
+        layers = [p for p in self.points if p.layer is not None]
+        given = [p for p in layers if p.call is not None and p.call >= 0]
+        object.__setattr__(self, "at_inputs", not layers)
+        object.__setattr__(self, "late", len(given) == len(self.points))
 
     def whole_at(self, point: Point) -> list[trees.Path]:
         """The paths, within the value at `point`, of integers that are values themselves."""
         depth = len(point.path)
         return [p[depth:] for p in self.whole if point.side == "input" and p[:depth] == point.path]
-
-    @cached_property
-    def late(self) -> bool:
-        """Whether every place is a layer of a given call, so that a pass may be left after the last of them."""
-        return all(p.layer is not None and p.call is not None and p.call >= 0 for p in self.points)
 
 
 @dataclass
@@ -99,22 +96,29 @@ class Visit:
         n = len(where.points)
         self.sight = Sight(where, [UNSEEN] * n, [0] * n, [], [[] for _ in range(n)])
         self.given = self._deal(put, known) if put is not None and known is not None else None
-        self.on_start: Callable[[Tensor], None] | None = None  # told of each tensor that gradients are taken of
+        self.on_start: Callable[[Tensor], None] | None = None  # told of what the model is handed in their place
 
     def _deal(self, put: Values, known: Sight) -> list[list[Tensor]]:
         """The leaves of `put`, for each Point its own; then those of the lookups."""
         rest = iter(put.leaves)
         return [[next(rest) for _ in f.paths] for f in known.forms] + [[next(rest) for _ in known.lookups]]
 
-    def start(self, t: Tensor) -> Tensor:
-        """A tensor that gradients are taken of; the graph starts here unless it has to reach further back."""
+    def start(self, t: Tensor, apart: bool = False) -> Tensor:
+        """A tensor that gradients are taken of; the graph starts here unless it has to reach further back.
+
+        What is the caller's own is taken `apart` from any graph of theirs.
+        """
         if not self.grad:
             return t if self.keep and t.requires_grad else t.detach()
         # the clone is a place of its own: where the model uses a value twice, only what passes here counts
-        begun = t.clone() if t.requires_grad else t.detach().requires_grad_()
-        if self.on_start is not None:
-            self.on_start(begun)
-        return begun
+        return t.clone() if t.requires_grad and not apart else t.detach().requires_grad_()
+
+    def _handed(self, t: Tensor) -> Tensor:
+        """What the model goes on with: a clone, so that in-place code downstream leaves ours alone."""
+        handed = t.clone()
+        if self.grad and self.on_start is not None:
+            self.on_start(handed)
+        return handed
 
     def at(self, i: int, value: Any) -> Any:
         """See or set the value at the i-th Point."""
@@ -123,12 +127,11 @@ class Visit:
         if point.layer is None:
             form, found = Form.of(value, also=also)
         else:
-            form, found = Form.of(value, self.rows, lambda path: _likely(point, path))
-        if point.side == "input" and not self.keep:
-            found = [t.detach() for t in found]  # the caller's tensors may be part of a graph of theirs
-        leaves = [self.start(t) for t in (found if self.given is None else self.given[i])]
+            form, found = Form.of(value, self.rows, lambda path: likely_dim(point, path))
+        apart = point.side == "input" and not self.keep
+        leaves = [self.start(t, apart) for t in (found if self.given is None else self.given[i])]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
-        return form.fill([t.clone() for t in leaves])  # a clone, so that in-place code downstream leaves ours alone
+        return form.fill([self._handed(t) for t in leaves])
 
     def inputs(self, inputs: Any) -> Any:
         """The inputs, after seeing or setting those asked about."""
@@ -143,15 +146,14 @@ class Visit:
         vectors = self.start(vectors if self.given is None else self.given[-1][k])
         self.sight.lookups.append(found)
         self.sight.vectors.append(vectors)
-        return vectors.clone()
+        return self._handed(vectors)
 
-    def attach(self, stack: ExitStack, token: object, leave: bool) -> None:
-        """Hook the layers asked about until `stack` closes; `leave` the pass once all have been seen."""
-        for i, point in enumerate(self.where.points):
-            if point.layer is not None:
-                on_layer(stack, point, token, self._on_call(i, point, leave))
+    def layers(self, leave: bool) -> list[tuple[Point, Seen]]:
+        """The layers asked about, each with what is to see it; they `leave` the pass once all have been seen."""
+        points = enumerate(self.where.points)
+        return [(point, self._on_call(i, point, leave)) for i, point in points if point.layer is not None]
 
-    def _on_call(self, i: int, point: Point, leave: bool) -> Any:
+    def _on_call(self, i: int, point: Point, leave: bool) -> Seen:
         wanted = None if point.call == -1 else point.call
         if self.known is not None and wanted is None:
             wanted = self.known.calls[i] - 1  # how often it runs is known by now
@@ -194,11 +196,14 @@ def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
 
     What cannot be explained is zero (integer inputs that met no lookup) or None (what is no tensor).
     """
+    where = sight.where
+    if not where.ids and len(sight.forms) == 1:
+        part = sight.forms[0].fill_blank(values.leaves, values.leaves[0] if values.leaves else None, lead)
+        return (part,) if where.several else part
     rest = iter(values.leaves)
     like = values.leaves[0] if len(values) else None
     parts = [form.fill_blank([next(rest) for _ in form.paths], like, lead) for form in sight.forms]
     vectors = list(rest)
-    where = sight.where
     if where.ids and where.per_token:
         i = next(i for i, p in enumerate(where.points) if p.side == "input")
         depth = len(where.points[i].path)
@@ -218,7 +223,20 @@ def row_dims(sight: Sight) -> Any:
     return tuple(parts) if sight.where.several else parts[0]
 
 
-def _likely(point: Point, path: trees.Path) -> int:
+def captured(value: Any, point: Point, rows: int) -> Any:
+    """A copy of the value at a layer, which in-place code that follows leaves alone.
+
+    The rows are first, also where the layer has them second, as a recurrent layer does.
+    """
+    for path, t in list(trees.leaves(value)):
+        if isinstance(t, Tensor):
+            d = likely_dim(point, path)
+            found = t.clone()
+            value = trees.put(value, path, found.movedim(d, 0) if t.ndim > d and t.shape[d] == rows else found)
+    return value
+
+
+def likely_dim(point: Point, path: trees.Path) -> int:
     """The dimension that counts the rows in a layer's value: recurrent and attention layers may have it second."""
     layer, path = point.layer, (*point.path, *path)
     if isinstance(layer, nn.RNNBase) and path and path[0] == 1:

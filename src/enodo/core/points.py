@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from . import tree as trees
 from .errors import BadArgument, BadType, describe, nearest, refuse
@@ -51,13 +51,23 @@ class Point:
     def __getitem__(self, key: Any) -> Point:
         return replace(self, path=(*self.path, key))
 
-    def __str__(self) -> str:
-        """The spelling that `Point.parse` reads."""
+    @cached_property
+    def spelling(self) -> str:
+        """What `Point.parse` reads."""
         where = trees.spell(self.path)
         if self.layer is None:
             return self.side.upper() + where
         name = self.layer if isinstance(self.layer, str) else type(self.layer).__name__
         return name + ("" if self.call is None else f"@{self.call}") + (":in" if self.side == "in" else "") + where
+
+    def __str__(self) -> str:
+        return self.spelling
+
+    def bound(self, layer: nn.Module) -> Point:
+        """The same place, of which the layer is known by more than its name."""
+        new = object.__new__(Point)  # this one's fields have been checked
+        new.__dict__.update(layer=layer, side=self.side, call=self.call, path=self.path)
+        return new
 
     @staticmethod
     def parse(spec: Point | str | nn.Module) -> Point:
@@ -99,7 +109,7 @@ def locate(spec: Point | str | nn.Module, model: Any, argument: str) -> tuple[Po
             return point, str(point)
         refuse(argument, repr(point.layer), "a module, since the model is a plain function and has no layer names")
     if isinstance(point.layer, str) and (layer := _submodule(model, point.layer)) is not None:
-        return Point(layer, point.side, point.call, point.path), str(point)
+        return point.bound(layer), point.spelling
     known = dict(model.named_modules())
     if isinstance(point.layer, nn.Module):
         name = next((n for n, m in known.items() if m is point.layer), None)
@@ -123,45 +133,64 @@ class Stop(BaseException):
 # Hooks are seen by every thread that runs the model: ours act only in the pass that set this variable.
 _current: ContextVar[object] = ContextVar("enodo_current_pass", default=None)
 
-
-def enter_pass(token: object) -> Callable[[], None]:
-    """Mark everything that this thread runs as part of the pass `token`, until what is returned is called."""
-    before = _current.set(token)
-    return lambda: _current.reset(before)
+Seen = Callable[[Any, int], Any]  # of the value at a place and the number of the call; gives what takes its place
 
 
-def on_layer(stack: ExitStack, point: Point, token: object, fn: Callable[[Any, int], Any]) -> None:
-    """Until `stack` closes, each run of the layer in the pass `token` calls fn(value, number of the call).
+class Watched:
+    """While inside, everything that this thread runs is one pass, in which layers show their values.
 
-    The value is what lies at `point.side` and `point.path`; what `fn` returns takes its place.
+    Each run of a layer calls the function beside its Point with what lies at `side` and `path` there.
     """
-    calls = iter(range(1 << 62))
-    layer: Any = point.layer
-    if isinstance(layer, torch.jit.ScriptModule):
-        refuse(
-            "wrt or of", f"{point}, a layer of a TorchScript model", "the inputs, or the model before it was scripted"
-        )
 
-    def visit(value: Any) -> Any:
-        if not point.path:
-            return fn(value, next(calls))
-        return trees.put(value, point.path, fn(part_of(value, point), next(calls)))
+    __slots__ = ("before", "handles", "layers")
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        if _current.get() is not token:  # another thread, which may even call a hook half registered, without kwargs
-            return None
-        if kwargs:
-            *args_, kwargs_ = visit((*args, kwargs)) if args else [visit(kwargs)]
-            return tuple(args_), kwargs_
-        return (visit(args[0]),) if len(args) == 1 else visit(args), kwargs
+    def __init__(self, layers: Sequence[tuple[Point, Seen]]) -> None:
+        self.layers = layers
+        self.handles: list[RemovableHandle] = []
 
-    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return visit(output) if _current.get() is token else None
+    def __enter__(self) -> Watched:
+        self.before = _current.set(self)
+        try:
+            for point, fn in self.layers:
+                self.handles.append(self._hook(point, fn))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
-    if point.side == "in":
-        stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
-    else:
-        stack.callback(layer.register_forward_hook(after).remove)
+    def __exit__(self, *error: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+        _current.reset(self.before)
+
+    def _hook(self, point: Point, fn: Seen) -> RemovableHandle:
+        runs, path = 0, point.path
+        layer: Any = point.layer
+        if isinstance(layer, torch.jit.ScriptModule):
+            given = f"{point}, a layer of a TorchScript model"
+            refuse("wrt or of", given, "the inputs, or the model before it was scripted")
+
+        def visit(value: Any) -> Any:
+            nonlocal runs
+            runs += 1
+            if not path:
+                return fn(value, runs - 1)
+            return trees.put(value, path, fn(part_of(value, point), runs - 1))
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+            if _current.get() is not self:  # another thread, which may even call a hook half registered, without kwargs
+                return None
+            if kwargs:
+                *args_, kwargs_ = visit((*args, kwargs)) if args else [visit(kwargs)]
+                return tuple(args_), kwargs_
+            return (visit(args[0]),) if len(args) == 1 else visit(args), kwargs
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            return visit(output) if _current.get() is self else None
+
+        if point.side == "in":
+            return cast(RemovableHandle, layer.register_forward_pre_hook(before, with_kwargs=True))
+        return cast(RemovableHandle, layer.register_forward_hook(after))
 
 
 def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
@@ -175,6 +204,8 @@ def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
 
 def part_of(value: Any, point: Point) -> Any:
     """The part of a nested value that `point` selects."""
+    if not point.path:
+        return value
     try:
         return trees.get(value, point.path)
     except (KeyError, IndexError, AttributeError, TypeError):

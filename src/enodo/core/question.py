@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.futures import Future
 
 from . import comparing, targets, vjp
 from . import tree as trees
@@ -32,12 +33,13 @@ from .asked import Asked
 from .errors import NoPath, about, refuse
 from .features import Features
 from .game import Game
+from .lasting import dataclass
 from .ledger import Ledger
 from .places import Sight, Visit, Where
 from .points import locate
 from .rules import Rules
 from .running import Call
-from .streaming import Points
+from .streaming import Points, read
 from .tables import Table
 from .values import Values
 
@@ -50,8 +52,8 @@ class Question(Asked):
         """The values at `wrt` for the inputs, (B, ...), and the score's gradient there, (B, ...) or (T, B, ...)."""
         sight, output = self._at_inputs(grad=True)
         scores = self._remember(sight, output)
-        found = self._pulled(scores, sight.values)
-        return self.x, self._filled(found, sight.values, scores.shape[:-1])
+        values = sight.values
+        return self.x, self._filled(self._pulled(scores, values), values, scores.shape[:-1])
 
     def gradient_under(
         self, table: Table, on_unknown: Any = "error", at: Ledger | None = None
@@ -99,11 +101,20 @@ class Question(Asked):
         return self.scored_in(self.call.tile(k, self.wrt), [visit], k)
 
     def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
-        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""
-        output = self._run(call, visits, grad=False)
-        self.settle(output)
-        scores = self.score_of(output, k)
-        return _by_point(scores if self.create_graph else scores.detach(), k)
+        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times; `Pending` from a Future."""
+
+        def scores_of(output: Any) -> Tensor:
+            self.settle(output)
+            scores = self.score_of(output, k)
+            return _by_point(scores if self.create_graph else scores.detach(), k)
+
+        found: Tensor = read(super()._run(call, visits, grad=False), scores_of)
+        return found
+
+    def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
+        """A pass whose output is waited for."""
+        output = super()._run(call, visits, grad=grad, score=score)
+        return output.wait() if isinstance(output, Future) else output
 
     def game(self, features: Any = None) -> Game:
         """The score as a function of which features are present; see `core.features` for how they are given."""
@@ -230,8 +241,9 @@ class Question(Asked):
 
     def _filled(self, found: list[Tensor | None], x: Values, lead: torch.Size) -> Values:
         """Gradients as they were found; none at all is refused, a missing one is zero and noted."""
-        if all(g is not None for g in found) and found:
-            return Values(g for g in found if g is not None)
+        met = [g for g in found if g is not None]
+        if met and len(met) == len(found):
+            return Values(met)
         unused = [name for name, g in zip(self._leaf_names(), found, strict=True) if g is None]
         if len(unused) == len(found):
             given = f"{', '.join(self.wrt.names)}, from which no gradient reaches the score"

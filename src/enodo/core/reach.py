@@ -38,6 +38,8 @@ class Patch:
         """The windows (k, C, h, w) that begin at (top, left); what lies outside of the map is `fill`."""
         H, W = self.base.shape[2:]
         ph, pw = self.new.shape[2:]
+        if (h, w, *top, *left) == (ph, pw, *self.top, *self.left):
+            return self.new
         before = [max(0, -min(top)), max(0, -min(left))]
         after = [max(0, max(top) + h - H), max(0, max(left) + w - W)]
         base = F.pad(self.base, (before[1], after[1], before[0], after[0]), value=fill)[0]

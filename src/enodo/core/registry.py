@@ -24,9 +24,12 @@ class Card:
     when: str = ""  # when to use it, in one or two sentences for a practitioner
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
-    # shared, where values have a part in what others do; batch, where rows are compared with each other
+    # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
+    # one call of `gradient` or `activation` is all that a question is asked; size, where values say how much and not
+    # for or against, unless some are negative; layer, where it is meant for a network's last map, not for its inputs
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
+    counts: str = "{}"  # the unit of a value; {} stands for points of score, or for what a method inside counts
 
     @property
     def summary(self) -> str:
@@ -45,12 +48,22 @@ class Card:
         return {n: p.default for n, p in self.options.items() if p.default is not p.empty}
 
     @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The options without a default."""
+        return tuple(n for n in self.options if n not in self.defaults)
+
+    @cached_property
     def open(self) -> bool:
         """Whether the method passes unknown options on to a method inside it."""
         return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(self.fn).parameters.values())
 
 
-_cards: dict[str, Card] = {}
+_cards: dict[str, Card] = {}  # by plain name
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell differently: "Grad-CAM++", "GradCAMPlusPlus" and "grad_cam_plus_plus"."""
+    return "".join(filter(str.isalnum, name.replace("+", "plus"))).lower()
 
 
 def method(
@@ -62,6 +75,7 @@ def method(
     needs: str = "gradient score",
     claims: str = "",
     aliases: tuple[str, ...] = (),
+    counts: str = "{}",
 ) -> Callable[[Method], Method]:
     """Register a function `Question -> Values` as a method; see `Card` for the fields (`needs`, `claims`: words)."""
 
@@ -75,11 +89,13 @@ def method(
             frozenset(needs.split()),
             frozenset(claims.split()),
             aliases,
+            counts,
         )
         for known in (name, *aliases):
-            if known in _cards and _cards[known].fn.__qualname__ != fn.__qualname__:
-                refuse("name", repr(known), "a name that no other method has")
-            _cards[known] = card
+            other = _cards.setdefault(_plain(known), card)
+            if other.fn.__qualname__ != fn.__qualname__:
+                refuse("name", repr(known), f"a name that no other method has; this is one of {other.name}")
+            _cards[_plain(known)] = card
         return fn
 
     return register
@@ -93,9 +109,10 @@ def methods() -> dict[str, Card]:
 def card_of(spec: str | Callable[..., Any]) -> Card:
     """The Card of a method given by name or as a function (registered or not)."""
     if isinstance(spec, str):
-        found = _cards.get(spec) or _cards.get(spec.replace("-", "_").lower())
+        found = _cards.get(_plain(spec))
         if found is None:
-            refuse("method", repr(spec), "the name of a method, or a function of a Question", nearest(spec, _cards))
+            names = [name for card in methods().values() for name in (card.name, *card.aliases)]
+            refuse("method", repr(spec), "the name of a method, or a function of a Question", nearest(spec, names))
         return found
     if not callable(spec):
         refuse("method", spec, "the name of a method, or a function of a Question", kind=BadType)
@@ -129,6 +146,6 @@ def check_options(card: Card, options: dict[str, Any]) -> None:
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)
-    for name, parameter in card.options.items():
-        if parameter.default is parameter.empty and name not in options:
+    for name in card.required:
+        if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -94,11 +94,17 @@ class Attribution:
         return getattr(self.tensor, name)
 
     def __repr__(self) -> str:
-        gap = "" if self.delta is None else f", completeness gap {self.delta.abs().max().item():.3g}"
-        return (
-            f"Attribution({self.method} of {self.of} with respect to {self.wrt}: {describe(self.values)}{gap}, "
-            f"{self.rows} rows in {self.seconds:.2f} s)"
-        )
+        target = _named(self.target, self.class_names, self.scores)
+        errors = [t for _, t in trees.leaves(self.stderr) if isinstance(t, Tensor)]
+        told = [
+            describe(self.values),
+            f"completeness gap {self.delta.abs().max().item():.3g}" if self.delta is not None else "",
+            f"standard error {max(t.max().item() for t in errors):.3g} at most" if errors else "",
+            f"{self.rows} {'row' if self.rows == 1 else 'rows'} in {self.seconds:.2f} s",
+            f"{len(self.notes)} notes" if len(self.notes) > 1 else "a note" if self.notes else "",
+        ]
+        asked = f"{self.method} of {self.of}{target and f' for {target}'} with respect to {self.wrt}"
+        return f"Attribution({asked}:\n    {', '.join(filter(None, told))})"
 
     def detach(self) -> Attribution:
         """The answer without its graph."""
@@ -168,6 +174,18 @@ class Attribution:
         return in_notebook(self)
 
 
+def _named(target: Any, names: list[str] | None, scores: Tensor | None) -> str:
+    """A target in words: numbers with the names of their classes, of the first few where there is one a row."""
+    if scores is not None and scores.ndim > 1:
+        return f"each of {len(scores)} targets"
+    if isinstance(target, list):
+        each = [_named(t, names, None) if isinstance(t, int) else str(t) for t in target[:FEW]]
+        return ", ".join([*each, *["..."][: len(target) > FEW]])
+    if isinstance(target, int) and names is not None and 0 <= target < len(names):
+        return f"{target} ({names[target]})"
+    return "" if target is None else str(target)
+
+
 def _delegate(name: str) -> Any:
     def method(self: Attribution, *others: Any) -> Any:
         plain = [o.tensor if isinstance(o, Attribution) else o for o in others]
@@ -195,6 +213,7 @@ def provenance(model: Any) -> dict[str, Any]:
 
 
 _VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
+FEW = 5  # targets that are named, of one a row
 PICTURES = (".html", ".png", ".svg", ".pdf")
 TENSORS = ("scores", "baseline_scores", "delta", "error")
 TREES = ("values", "stderr")

@@ -35,7 +35,7 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .errors import refuse
 from .ledger import Ledger
-from .nodes import Ruled, Waiting
+from .nodes import Waiting, ruled
 from .operations import (
     Bound,
     Spelling,
@@ -187,7 +187,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
-            return func(*args, **kwargs)
+            return (treatment.by or func)(*args, **kwargs)
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
             bend(out, treatment.fn)
@@ -215,7 +215,7 @@ class Rules(TorchFunctionMode):
         else:
             at = self.at.next(name, xs) if self.at is not None else None
             true = self.true.next(name, xs) if self.true is not None else None
-            out = Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
+            out = ruled(call, name, rule, at, true)
         self._follow(call, rule, out)
         return call.named(out) if isinstance(out, tuple) else out
 

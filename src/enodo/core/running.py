@@ -4,61 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import tree as trees
 from .errors import refuse
-from .places import Visit, Where
-from .points import Point, Stop, enter_pass, on_layer, part_of
+from .lasting import dataclass
+from .places import Visit, Where, captured
+from .points import Point, Stop, Watched, part_of
 from .rules import Rules
+from .state import State
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
-_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
-_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
-
-
-@dataclass(frozen=True)
-class State:
-    """What a pass has to know about a model beforehand."""
-
-    weights: int = 0  # bytes of parameters and buffers
-    compiled: bool = False  # a layer was compiled in place, so that its operations could not be seen
-    training: bool = False  # the model, or a layer in it that acts differently then
-    shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
-    copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
-
-    @staticmethod
-    def of(model: Any) -> State:
-        """The state of a model; of a plain function nothing is known."""
-        if not isinstance(model, nn.Module):
-            return State()
-        weights, compiled, training, shortcuts = 0, False, model.training, False
-        copies: dict[int, Tensor] = {}
-        todo, met = [model], {id(model)}
-        for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
-            for child in m._modules.values() if m._modules else ():
-                if child is not None and id(child) not in met:
-                    met.add(id(child))
-                    todo.append(child)
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
-            shortcuts = shortcuts or isinstance(m, _FUSED)
-            training = training or (m.training and isinstance(m, _IN_TRAINING))
-            for held in (m._parameters, m._buffers):
-                for t in held.values() if held else ():
-                    if t is not None:
-                        weights += t.nbytes
-                        if t.is_inference():
-                            copies[id(t)] = t.detach().clone()
-        return State(weights, compiled, training, shortcuts, copies)
+_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +40,8 @@ class Call:
 
     def __call__(self, inputs: Any) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+        if isinstance(inputs, Tensor):
+            return self.model(inputs, *self.args, **self.kwargs)
         if isinstance(inputs, Mapping):
             return self.model(*self.args, **inputs, **self.kwargs)
         if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
@@ -113,17 +81,6 @@ def stack(t: Tensor, k: int) -> Tensor:
     return t.expand(k, *t.shape).flatten(0, 1)
 
 
-def eager(model: Any) -> Any:
-    """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return eager(model.module)
-    if isinstance(model, nn.Module):
-        inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
-    else:
-        inner = getattr(model, "_torchdynamo_orig_callable", None)
-    return model if inner is None else eager(inner)
-
-
 def forward(
     call: Call,
     of: Point,
@@ -158,44 +115,58 @@ def _forward(
     measure: bool = False,
     score: bool = True,
 ) -> tuple[Any, Load | None]:
-    token = object()
-    seen: list[Any] = []
-    leave = not score and bool(visits) and all(v.where.late for v in visits)
-    with torch.set_grad_enabled(grad), ExitStack() as context:
-        stand_ins = call.state.copies
-        if call.state.training:
-            stand_ins = {**stand_ins, **context.enter_context(_as_found(call.model))}
-        if call.state.compiled and hasattr(torch.compiler, "set_stance"):
-            context.enter_context(torch.compiler.set_stance("force_eager"))
-        if keep:
-            context.enter_context(_plain_attention)
-        rules, constants = _under(rules if grad else None, constants, visits)
+    state, seen = call.state, list[Any]()
+    leave, hooked = not score and bool(visits), of.layer is not None
+    for visit in visits:
+        leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
+    around = call.state.contexts(call.model)
+    stand_ins = state.stand_ins(call.model)
+    if keep:
+        around.append(_plain_attention)
+    with torch.set_grad_enabled(grad):
+        if rules is not None:
+            rules, constants = _under(rules if grad else None, constants, visits)
         inputs = _given(call, visits, keep)
-        for visit in visits:
-            visit.attach(context, token, leave)
-        if of.layer is not None:
-            on_layer(context, of, token, _capture(of, seen, leave=of.call is not None and of.call >= 0))
+        if hooked:
+            layers = [layer for visit in visits for layer in visit.layers(leave)]
+            if of.layer is not None:
+                layers.append((of, _capture(of, call.rows, seen, leave=of.call is not None and of.call >= 0)))
+            around.append(Watched(layers))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
-        if tracker or measure or stand_ins or (grad and frozen) or (call.state.shortcuts and not grad):
-            watch = context.enter_context(Watch(constants if frozen else None, tracker, measure, stand_ins, rules))
+        if tracker or measure or stand_ins or (grad and frozen) or (state.shortcuts and not grad):
+            watch = Watch(constants if frozen else None, tracker, measure, stand_ins, rules)
+            around.append(watch)
         elif rules is not None:
-            context.enter_context(rules)
-        hooked = of.layer is not None or not all(v.where.at_inputs for v in visits)
-        if hooked:
-            context.callback(enter_pass(token))
+            around.append(rules)
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
-            context.enter_context(disable_saved_tensors_hooks(_RECOMPUTED))
-        output = _output(call, inputs, within, rules)
+            around.append(disable_saved_tensors_hooks(_RECOMPUTED))
+        with _all_of(around):
+            output = _output(call, inputs, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+@contextmanager
+def _entered(contexts: Sequence[Any]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+def _all_of(contexts: Sequence[Any]) -> Any:
+    """One context for any number of them, entered in order; most passes have none or one."""
+    if not contexts:
+        return _NOTHING
+    return contexts[0] if len(contexts) == 1 else _entered(contexts)
 
 
 def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
@@ -210,7 +181,7 @@ def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
 def _under(
     rules: Rules | None, constants: Constants | None, visits: Sequence[Visit]
 ) -> tuple[Rules | None, Constants | None]:
-    """The rules of a pass, if any, are told where its graph starts, and want parameters as constants."""
+    """The rules of a pass are told where its graph starts, and want parameters as constants."""
     if rules is None:
         return None, constants
     for visit in visits:
@@ -247,32 +218,15 @@ def _own(t: Any, keep: bool) -> Any:
     return t.clone() if keep else t.detach().clone()
 
 
-def _capture(of: Point, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
+def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:
     def capture(value: Any, call: int) -> Any:
         if of.call is None or of.call in (-1, call):
-            # in-place code that follows must not change what was captured
-            seen[:] = [trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, value)]
+            seen[:] = [captured(value, of, rows)]
             if leave:
                 raise Stop
         return value
 
     return capture
-
-
-@contextmanager
-def _as_found(model: Any) -> Iterator[dict[int, Tensor]]:
-    """A model in train mode changes buffers (batch statistics) and draws random numbers.
-
-    Gives copies of the buffers, by id, for the pass to change instead; puts back buffers that were exchanged for
-    others, and the state of the random generators.
-    """
-    kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
-    try:
-        with torch.random.fork_rng(enabled=True):
-            yield {id(b): b.detach().clone() for b in model.buffers()}
-    finally:
-        for now, before in kept:
-            now.update(before)
 
 
 class _PlainAttention:

@@ -43,6 +43,18 @@ class Op:
         found = iter(torch.autograd.grad(y, wanted, gy, retain_graph=True, create_graph=keep, allow_unused=True))
         return [next(found) if live else None for live in self.live]
 
+    @property
+    def only(self) -> int:
+        """Which operand is on the path, of a function of one of them."""
+        if len(self.xs) == 1:
+            return 0
+        found = [i for i, live in enumerate(self.live) if live]
+        if len(found) != 1:
+            given = f"{self.name!r} with {len(found)} arguments on the path of gradients"
+            instead = f"Give a rule: rules={{{self.name!r}: rule}}."
+            raise UnknownOperation("model", given, "a function of one of them", instead)
+        return found[0]
+
 
 Rule = Callable[[Op], Pull]
 
@@ -51,6 +63,28 @@ def closed(rule: Rule) -> Rule:
     """A rule that works its answer out of numbers alone: the operation is done without a graph for `Op.vjp`."""
     rule.closed = True  # type: ignore[attr-defined]
     return rule
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A rule for functions of one number: the gradient of each entry is multiplied by what `of` says, a closed rule.
+
+    So its node can be that of a product, which autograd has by itself.
+    """
+
+    of: Callable[[Op], Tensor]
+    closed = True
+
+    def __call__(self, op: Op) -> Pull:
+        i, slope, count = op.only, self.of(op), len(op.xs)
+        shape, dtype = op.xs[i].shape, op.xs[i].dtype
+
+        def pull(gy: Tensor) -> list[Tensor | None]:
+            g = gy * slope
+            g = g if g.shape == shape and g.dtype == dtype else g.sum_to_size(shape).to(dtype)
+            return [g] if count == 1 else [g if k == i else None for k in range(count)]
+
+        return pull
 
 
 @dataclass(frozen=True)
@@ -70,7 +104,12 @@ def own(op: Op) -> Pull:
 
 @dataclass(frozen=True)
 class Plain:
-    """The operation's own gradient is what the method wants: it is linear in what is on the path."""
+    """The operation's own gradient is what the method wants: it is linear in what is on the path.
+
+    `by` does the same as the operation, where torch takes the gradient of that slowly.
+    """
+
+    by: Callable[..., Any] | None = None
 
 
 PLAIN = Plain()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,16 +27,18 @@ from torch import Tensor
 
 from . import tree as trees
 from .errors import BadArgument, BadType, describe, refuse
+from .lasting import dataclass
+from .picked import columns, indexed, largest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=True)
 class Each:
     """Several targets explained in one call: `Each([0, 3, "predicted"])`."""
 
     targets: Sequence[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mask:
     """A region of dense outputs; `where` is for one row's output, or for all rows, of which `rows` are meant."""
 
@@ -45,7 +46,7 @@ class Mask:
     rows: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selector:
     """A target made ready: output -> score (B,), or (T, B) where `many`."""
 
@@ -63,12 +64,13 @@ class Selector:
             if tiles > 1:  # say the same of as many rows as the user gave
                 self.pick(trees.map_tree(lambda t: _first(t, self.rows), output), 1)
             raise
-        if score.is_complex():
-            given = f"{describe(self.spec)}, which selects complex numbers"
-            refuse("target", given, "real scores", "Give a callable, for example target=lambda out: out.abs()[:, 1].")
-        if not score.is_floating_point():  # counts and decisions, of which differences and means are to be taken
-            score = score.to(torch.float64)
-        if score.ndim == 1 and len(score) == rows:
+        if not score.is_floating_point():
+            if score.is_complex():
+                given = f"{describe(self.spec)}, which selects complex numbers"
+                instead = "Give a callable, for example target=lambda out: out.abs()[:, 1]."
+                refuse("target", given, "real scores", instead)
+            score = score.to(torch.float64)  # counts and decisions, of which differences and means are to be taken
+        if score.shape == (rows,):
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
             given = f"{describe(self.spec)}, which selects shape {tuple(score.shape)}"
@@ -90,15 +92,13 @@ def tensor_of(output: Any) -> Tensor:
     found = [(p, leaf) for p, leaf in trees.leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if len(found) == 1:
         return found[0][1]
+    expected = "one tensor to take the score from"
+    if not found:
+        instead = "Give a callable that makes one, for example target=lambda out: torch.as_tensor(out)[:, 1]."
+        refuse("target", f"an output without any: {describe(output)}", expected, instead)
     where = ", ".join("output" + trees.spell(p) for p, _ in found[:6])
-    refuse(
-        "target",
-        f"an output with {len(found)} floating-point tensors ({where})"
-        if found
-        else f"an output without any: {describe(output)}",
-        "one tensor to take the score from",
-        "Give a callable, for example target=lambda out: out[0][:, 1].",
-    )
+    given = f"an output with {len(found)} floating-point tensors ({where})"
+    refuse("target", given, expected, "Give a callable, for example target=lambda out: out[0][:, 1].")
 
 
 def prepare(target: Any, rows: int) -> Any:
@@ -124,19 +124,19 @@ def selector(target: Any, rows: int) -> Selector:
     if isinstance(target, Mask):
         return Selector(target, rows, lambda y, k: _masked(tensor_of(y), target, k))
     if isinstance(target, str) and target == "all":
-        return Selector(target, rows, lambda y, k: _columns(tensor_of(y)), True)
+        return Selector(target, rows, lambda y, k: columns(tensor_of(y)), True)
     if isinstance(target, str):
-        return Selector(target, rows, lambda y, k: _largest(tensor_of(y)))
+        return Selector(target, rows, lambda y, k: largest(tensor_of(y)))
     if callable(target):
         return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
-    return Selector(target, rows, lambda y, k: _indexed(tensor_of(y), target, k))
+    return Selector(target, rows, lambda y, k: indexed(tensor_of(y), target, k))
 
 
 def settle(target: Any, output: Any, rows: int) -> Any:
     """`target` with "predicted" replaced by the classes predicted in the first rows of this output, one a row."""
     if isinstance(target, str) and target == "predicted":
         y = tensor_of(output)
-        _largest(y)
+        largest(y)
         return None if y.ndim < 2 else y[:rows].argmax(1).reshape(rows, 1)
     if isinstance(target, Each):
         return Each([settle(t, output, rows) for t in target.targets])
@@ -189,83 +189,6 @@ def _is_int(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
-    if index is None:
-        if y.ndim and y.numel() != len(y):
-            given = f"None with an output of shape {tuple(y.shape)}"
-            instead = 'Give target=0, target="predicted" or a callable.'
-            refuse("target", given, "a target that selects one score a row", instead)
-        return y
-    if isinstance(index, tuple):
-        _check_depth(y, len(index))
-        boxed = False
-        for dim, i in enumerate(index, 1):
-            if isinstance(i, slice):
-                boxed = True
-            else:
-                _check_bounds(y, i, dim)
-        columns = (slice(None), *index)
-        picked = y[columns] if boxed else y
-        for i in () if boxed else index:
-            picked = picked.select(1, i)
-        if picked.ndim > 1 and not boxed and picked.numel() != len(picked):
-            refuse(
-                "target",
-                f"{index}, which leaves shape {tuple(picked.shape)}",
-                f"an index for each of the {y.ndim - 1} dimensions after the batch",
-                "Add indices, or slices for a box.",
-            )
-        return picked.flatten(1).sum(1) if boxed and picked.ndim > 1 else picked
-    index = index.to(y.device)
-    _check_depth(y, index.shape[1])
-    for dim, column in enumerate(index.unbind(1), 1):
-        for end in (column.min(), column.max()):
-            _check_bounds(y, int(end), dim)
-    index = index.repeat(tiles, 1)
-    entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
-    picked = y[entries]
-    if picked.ndim > 1 and picked.numel() != len(picked):
-        given = f"{index.shape[1]} indices a row with an output of shape {tuple(y.shape)}"
-        refuse("target", given, f"{y.ndim - 1} indices a row", "Give a list of tuples.")
-    return picked
-
-
-def _check_depth(y: Tensor, depth: int) -> None:
-    """Refuse more indices than there are dimensions after the batch."""
-    if y.ndim - 1 < depth:
-        given = f"an index into {depth} dimensions with an output of shape {tuple(y.shape)}"
-        most = f"at most {max(y.ndim - 1, 0)} after the batch"
-        refuse("target", given, most, "Leave target=None for a model with one score a row.")
-
-
-def _check_bounds(y: Tensor, i: int, dim: int) -> None:
-    """Refuse an index outside of its dimension."""
-    size = y.shape[dim]
-    if not -size <= i < size:
-        given = f"index {i} for dimension {dim} of an output of shape {tuple(y.shape)}"
-        refuse("target", given, f"an index from 0 to {size - 1}")
-
-
-def _columns(y: Tensor) -> Tensor:
-    if y.ndim > 2:
-        given = f'"all" with an output of shape {tuple(y.shape)}'
-        refuse("target", given, "an output of shape (B, T)", "Give Each([...]) or a callable.")
-    return y.reshape(len(y), -1).T
-
-
-def _largest(y: Tensor) -> Tensor:
-    if y.ndim == 1 or (y.ndim > 1 and y.numel() == len(y)):
-        return y
-    if y.ndim != 2:
-        refuse(
-            "target",
-            f'"predicted" with an output of shape {tuple(y.shape)}',
-            "class scores of shape (B, C)",
-            "Give a tuple, a mask or a callable for dense outputs.",
-        )
-    return y.amax(1)
 
 
 def _masked(y: Tensor, mask: Mask, tiles: int) -> Tensor:

@@ -40,7 +40,7 @@ class Form:
         integer tensors at the paths `also` are taken too.
         """
         if isinstance(value, Tensor):
-            if is_continuous(value) and (not rows or (value.ndim and len(value) == rows and not likely(()))):
+            if is_continuous(value) and (not rows or (value.ndim and value.shape[0] == rows and not likely(()))):
                 return WHOLE, [value]
             found = [((), value)] if is_continuous(value) or also else []
         else:

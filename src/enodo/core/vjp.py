@@ -22,8 +22,10 @@ def gradients(scores: Tensor, x: Values, parallel: int, create_graph: bool) -> l
     if scores.ndim == 1:
         if not scores.requires_grad:
             return [None] * len(x)
-        with torch.enable_grad():  # one number needs no cotangents, for which torch would import sympy
-            total = scores.sum()
+        total = scores
+        if scores.numel() > 1:
+            with torch.enable_grad():  # one number needs no cotangents, for which torch would import sympy
+                total = scores.sum()
         return list(torch.autograd.grad(total, x.leaves, allow_unused=True, create_graph=create_graph))
     return pulled([scores], x, [one_hot(scores)], parallel, create_graph)
 

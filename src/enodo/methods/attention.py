@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from enodo.core.errors import BadType, describe, refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values, accumulator
 from enodo.rules.attention import Attention, Attentions
+from enodo.rules.seats import Seats, Stream
 
 from .maps import grid_of, layouts, resized, sized
+from .relations import Related, Relations, divided, eye_like, looks_ahead, whole
 
 
 def paid(q: Question, gradients: bool = False) -> list[Attention]:
@@ -44,7 +47,7 @@ def fused(t: Tensor, heads: str | Sequence[int]) -> Tensor:
 
 
 def chosen(found: list[Attention], layers: Any) -> list[Attention]:
-    """Some layers of attention, in their order; they have to be about the same tokens."""
+    """Some layers of attention, in their order."""
     if layers is None or isinstance(layers, slice):
         found = found[layers or slice(None)]
     else:
@@ -54,63 +57,76 @@ def chosen(found: list[Attention], layers: Any) -> list[Attention]:
         if not all(-len(found) <= n < len(found) for n in numbers):
             refuse("layers", layers, f"numbers of layers from 0 to {len(found) - 1}")
         found = [found[n] for n in sorted(n % len(found) for n in numbers)]
-    shapes = [tuple(a.probabilities.shape) for a in found]
     if not found:
         refuse("layers", describe(layers), "at least one layer")
-    if any(len(s) != 4 for s in shapes):
-        given = f"a model whose attention is within windows, (B, W, H, Q, K) = {next(s for s in shapes if len(s) != 4)}"
-        refuse("model", given, "attention among all tokens", "Use grad_cam, or gradients.")
-    if len({s[2:] for s in shapes}) > 1 or shapes[0][2] != shapes[0][3]:
-        given = f"attention of (queries, keys) {sorted({s[2:] for s in shapes})}"
-        refuse("layers", given, "layers of self-attention among the same tokens", "Name them: layers=[0, 1].")
     return found
 
 
-def flow(steps: Sequence[Tensor]) -> Tensor:
-    """The product of (..., T, T), the last layer's on the left."""
-    total = steps[0]
-    for step in steps[1:]:
-        total = step @ total
-    return total
+def seats(a: Attention) -> tuple[Seats, Seats]:
+    """The tokens that look, and those looked at."""
+    shape = tuple(a.probabilities.shape)
+    if a.queries is None:
+        given = f"a model whose attention {shape} is among tokens that cannot be followed"
+        refuse("model", given, "windows that are cut from tokens by moving them", "Use grad_cam, or gradients.")
+    if a.keys is None:
+        given = f"attention {shape} to what does not follow from the values explained"
+        refuse("layers", given, "attention to tokens at wrt, or after it", "Ask at the inputs, or name other layers.")
+    return a.queries, a.keys
 
 
-def row_of(t: Tensor, token: Any, found: list[Attention]) -> Tensor:
-    """The row of (..., B, T, T) that belongs to a token, (..., B, T): that from which the score is read.
+def row_of(t: Tensor, token: Any, found: list[Attention], last: Attention) -> Tensor:
+    """The row of (..., B, T, S) that belongs to a token, (..., B, S): that from which the score is read.
 
-    None is the last one where no token looks ahead, and else the first; an int, or one a row, is another; "mean" takes
+    None is the mean of all where tokens have only seen their window or have been merged, so that there is none that
+    gathers; the last one where no token looks ahead; and else the first. An int, or one a row, is another; "mean" takes
     the mean of all.
     """
-    count, rows = t.shape[-1], t.shape[-3]
+    count, rows = t.shape[-2], t.shape[-3]
+    stream = seats(last)[0].stream
+    if token is None:
+        apart = last.windows or stream.parent is not None
+        token = "mean" if apart else 0 if looks_ahead(found, stream) or count == 1 else -1
     if isinstance(token, str) and token == "mean":
         return t.mean(-2)
-    if token is None:
-        ahead = torch.ones(count, count, dtype=torch.bool, device=t.device).triu(1)
-        token = 0 if any((a.probabilities * ahead).any() for a in found) or count == 1 else -1
     index = torch.as_tensor(token, device=t.device) if isinstance(token, (int, list, tuple, Tensor)) else None
     if index is None or index.is_floating_point() or index.dtype == torch.bool or index.ndim > 1:
         refuse("token", token, 'None, a position, one position a row, or "mean"', kind=BadType)
     if index.numel() not in (1, rows) or not bool(((index >= -count) & (index < count)).all()):
         refuse("token", token, f"a position from 0 to {count - 1}, or one for each of the {rows} rows")
-    index = (index % count).expand(rows).view(rows, 1, 1).expand(*t.shape[:-2], 1, count)
+    index = (index % count).expand(rows).view(rows, 1, 1).expand(*t.shape[:-2], 1, t.shape[-1])
     return t.gather(-2, index)[..., 0, :]
 
 
-def placed(q: Question, scores: Tensor, reshape: Any, upsample: Any) -> Values:
-    """Scores of tokens (..., B, T) as values at `wrt`: at the tokens themselves, or at the pixels of their patches."""
-    q.memo["lead"] = scores.ndim - 2
-    places: list[Tensor | None] = [_placed(q, i, scores, reshape, upsample) for i in range(len(q.x))]
-    first = next((i for i, p in enumerate(places) if p is not None), None)
-    if first is None:
-        shapes = ", ".join(str(tuple(t.shape)) for t in q.x.leaves)
-        given = f"values of shape {shapes} for attention among {scores.shape[-1]} tokens"
-        refuse("wrt", given, "token ids, images cut into patches, or a layer with a vector a token")
-    made = []
-    for i, (x, place) in enumerate(zip(q.x.leaves, places, strict=True)):
-        if i == first and place is not None:
-            made.append(place.to(x.dtype))
-        else:  # of other inputs, attention says nothing
-            made.append(x.new_zeros(*scores.shape[:-2], *x.shape))
-    return Values(made)
+def placed(q: Question, scores: Mapping[Stream, Tensor], reshape: Any, upsample: Any) -> Values:
+    """Scores (..., B, T) of streams of tokens as values at `wrt`: at the tokens, or at the pixels of their patches."""
+    lead: tuple[int, ...] = ()
+    made: dict[int, Tensor] = {}
+    for stream, t in map(_unmerged, scores.items()):
+        q.memo["lead"], lead = t.ndim - 2, t.shape[:-2]
+        here = [i for i in _sources(q, stream) if i not in made]
+        found = next(((i, p) for i in here if (p := _placed(q, i, t, reshape, upsample)) is not None), None)
+        if found is None:
+            shapes = ", ".join(str(tuple(q.x.leaves[i].shape)) for i in here)
+            given = f"values of shape {shapes} for attention among {t.shape[-1]} tokens"
+            refuse("wrt", given, "token ids, images cut into patches, or a layer with a vector a token")
+        made[found[0]] = found[1].to(q.x.leaves[found[0]].dtype)
+    # of other inputs, attention says nothing
+    return Values(made[i] if i in made else x.new_zeros(*lead, *x.shape) for i, x in enumerate(q.x.leaves))
+
+
+def _unmerged(scores: tuple[Stream, Tensor]) -> tuple[Stream, Tensor]:
+    """Scores of tokens as those of the tokens that they were put together from, which share them."""
+    stream, t = scores
+    while stream.parent is not None and stream.shares is not None:
+        t, stream = (t.unsqueeze(-2) @ stream.shares.to(t.dtype)).squeeze(-2), stream.parent
+    return stream, t
+
+
+def _sources(q: Question, stream: Stream) -> list[int]:
+    """The values at `wrt` that a stream's tokens may be: those that they were followed from, where that is known."""
+    nodes = {node.next_functions[0][0] for node in stream.sources if node is not None}
+    known = [i for i, leaf in enumerate(q.sight.values.leaves) if get_gradient_edge(leaf).node in nodes]
+    return known or list(range(len(q.x)))
 
 
 def _placed(q: Question, i: int, scores: Tensor, reshape: Any, upsample: Any) -> Tensor | None:
@@ -135,7 +151,8 @@ def _placed(q: Question, i: int, scores: Tensor, reshape: Any, upsample: Any) ->
     paper="Bahdanau et al. 2014, arXiv:1409.0473, equation 6",
     when="What one layer of a transformer looks at; says little about the score, being one step of many.",
     needs="gradient",
-    claims="map",
+    claims="map size",
+    counts="share of attention",
 )
 def raw_attention(
     q: Question,
@@ -148,13 +165,19 @@ def raw_attention(
 ) -> Values:
     """The attention that a token pays to each token in one layer; over tokens it sums to one for the mean of heads.
 
+    Tokens may look at others than themselves: a decoder at those of the encoder. What is looked at is told where it
+    lies at `wrt`; merged tokens share theirs among those that they were made of.
+
     layer    the number of the layer, counted from `wrt`
     heads    "mean", "max" or "min" of the heads, or the numbers of some
     token    the position that looks, as in `row_of`
     reshape  how the tokens lie in a picture, and `upsample` its size, as in `maps.maps`
     """
-    found = chosen(paid(q), layer)
-    return placed(q, row_of(_exact(fused(found[0].probabilities, heads)), token, found), reshape, upsample)
+    found = paid(q)
+    (a,) = chosen(found, layer)
+    looks, seen = seats(a)
+    shares = whole(_exact(fused(a.probabilities, heads)), looks, seen)
+    return placed(q, {seen.stream: row_of(shares, token, found, a)}, reshape, upsample)
 
 
 @method(
@@ -163,7 +186,9 @@ def raw_attention(
     paper="Abnar and Zuidema 2020, arXiv:2005.00928, equation 1",
     when="Where the information in a transformer's tokens comes from, through all layers; the same for every class.",
     needs="gradient",
-    claims="map",
+    claims="map size",
+    aliases=("rollout",),
+    counts="share of attention",
 )
 def attention_rollout(
     q: Question,
@@ -178,30 +203,36 @@ def attention_rollout(
     """The product over layers of attention, half of each being the residual path: shares of tokens that sum to one.
 
     R = A_L ... A_1 with A_l = (mean over heads + I) / 2, each row brought to the sum one; the row of `token` is the
-    answer. `discard` leaves out that share of the smallest attentions of a layer, `layers` takes some only; other
-    options as in `raw_attention`.
+    answer. Attention within windows is that of all tokens, zero between windows; tokens that are merged have the
+    mean of what theirs had. `discard` leaves out that share of the smallest attentions of a layer, `layers` takes some
+    only; other options as in `raw_attention`.
     """
     if isinstance(discard, bool) or not isinstance(discard, (int, float)) or not 0 <= discard < 1:
         refuse("discard", discard, "a share from 0 to below 1")
-    found = chosen(paid(q), layers)
-    steps = []
-    for a in found:
+    found = paid(q)
+    layered, relations = chosen(found, layers), Relations()
+    for a in layered:
+        looks, seen = seats(a)
+        if looks.stream is not seen.stream:
+            given = f"a layer, number {found.index(a)}, that looks at other tokens"
+            own = [n for n, b in enumerate(found) if len({s.stream for s in (b.queries, b.keys) if s}) == 1]
+            refuse("layers", given, f"self-attention, such as layers={own}", "Use gradient_rollout or raw_attention.")
         step = _exact(fused(a.probabilities, heads))
         count = int(discard * step[0].numel())
         if count:
             least = step.flatten(1).topk(count, 1, largest=False).indices
             step = step.flatten(1).scatter(1, least, 0).view(step.shape)
-        step = step + torch.eye(step.shape[-1], dtype=step.dtype, device=step.device)
-        steps.append(step / step.sum(-1, keepdim=True))
-    return placed(q, row_of(flow(steps), token, found), reshape, upsample)
+        step = whole(step, looks, seen)
+        relations.replace(looks.stream, divided(step + eye_like(step)))
+    return _read(q, relations.related[looks.stream], token, found, layered[-1], reshape, upsample)
 
 
 @method(
     "gradient_rollout",
     title="Gradient-weighted attention rollout",
-    paper="Chefer et al. 2021, arXiv:2103.15679, equations 5 and 6",
+    paper="Chefer et al. 2021, arXiv:2103.15679, equations 5 to 11",
     when="Which tokens or patches of a transformer speak for a class: attention, counted where it raises the score.",
-    claims="map",
+    claims="map size",
 )
 def gradient_rollout(
     q: Question,
@@ -215,19 +246,29 @@ def gradient_rollout(
     """The product over layers of attention times its gradient where that is positive, less what was there before.
 
     R = (I + A_L) ... (I + A_1) - I, where A_l is the mean over heads of (dscore/dP_l * P_l)^+; a share of one layer has
-    the unit of the score. The row of `token` is the answer. Options as in `attention_rollout`.
+    the unit of the score. The row of `token` is the answer. Where an encoder's tokens are looked at by a decoder's,
+    both have their own (equations 10 and 11). Options as in `attention_rollout`.
     """
-    found = chosen(paid(q, gradients=True), layers)
-    steps = []
-    for a in found:
+    found = paid(q, gradients=True)
+    layered, relations = chosen(found, layers), Relations()
+    asked = [a for a in layered if a.keys is not None or a.queries is None] or layered
+    for a in asked:
+        looks, seen = seats(a)
         p = _exact(a.probabilities)
         g = torch.stack(a.gradients) if a.gradients else torch.zeros_like(p)[None]
         if q.many and len(g) not in (1, len(q.scores)):
             refuse("target", f"{len(q.scores)} targets, of which {len(g)} reach a layer", "one target at a time")
         step = fused((_exact(g) * p).clamp(min=0), heads)
-        steps.append((step if q.many else step[0]) + torch.eye(p.shape[-1], dtype=p.dtype, device=p.device))
-    eye = torch.eye(steps[0].shape[-1], dtype=steps[0].dtype, device=steps[0].device)
-    return placed(q, row_of(flow(steps) - eye, token, found), reshape, upsample)
+        relations.add(looks.stream, seen.stream, whole(step if q.many else step[0], looks, seen))
+    return _read(q, relations.gained(looks.stream), token, found, asked[-1], reshape, upsample)
+
+
+def _read(
+    q: Question, related: Related, token: Any, found: list[Attention], last: Attention, reshape: Any, upsample: Any
+) -> Values:
+    """What the token that is read has of those at `wrt`."""
+    rows = {stream: row_of(t, token, found, last) for stream, t in related.items()}
+    return placed(q, rows, reshape, upsample)
 
 
 def _exact(t: Tensor) -> Tensor:

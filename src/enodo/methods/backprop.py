@@ -16,6 +16,7 @@ from enodo.rules.relu import DECONVOLUTION, GUIDED
     title="Guided backpropagation",
     paper="Springenberg et al. 2014, arXiv:1412.6806, section 3.4",
     when="Crisp pictures of what a ReLU network reacts to. They change little with the class: see `sanity` checks.",
+    aliases=("guided_backpropagation",),
 )
 def guided_backprop(q: Question, *, rules: Mapping[Any, Any] | None = None) -> Values:
     """The gradient, of which each ReLU lets only the positive part pass, and only where it is on itself.

@@ -12,10 +12,11 @@ from torch import Tensor
 from enodo.core import tree as trees
 from enodo.core.absence import Absence
 from enodo.core.errors import BadType, describe, refuse
-from enodo.core.explain import ask, explain
+from enodo.core.explain import ask, examined, explain
 from enodo.core.features import Features
-from enodo.core.points import INPUT
+from enodo.core.points import INPUT, OUTPUT
 from enodo.core.result import Attribution
+from enodo.core.running import Call, forward
 from enodo.core.values import Values
 
 EXPLAINED, GIVEN, KEPT = 0, 1, 2  # roles of what a loader yields: explained; given as it is; not given to the model
@@ -56,6 +57,8 @@ def explain_dataset(
     present = torch.ones(1, n, dtype=torch.float64)
     found = explain(corpus, present, method, target="all", baseline=0, batch_size=at_once, **asked)
     shape = corpus.shape
+    if found.tensor.shape[-1:] != (n,):
+        refuse("method", repr(found.method), f"a method that gives each of {n} features a number")
     phi = found.tensor.reshape(*shape, 1, n)
     whole = corpus.layout.spread(phi, Values(t[:1] for t in corpus.rows))
     values = [t.squeeze(len(shape)) for t in whole.leaves]
@@ -67,7 +70,7 @@ def explain_dataset(
 class Corpus:
     """The metric as a function of which features are present, (k, n) -> (k, outputs): goes through the data once."""
 
-    model: Callable[..., Any]
+    call: Call
     loader: Iterable[Any]
     roles: tuple[int, ...]
     layout: Any
@@ -81,7 +84,10 @@ class Corpus:
     @staticmethod
     def of(model: Any, loader: Any, roles: Any, features: Any, baseline: Any, reduce: Any, metric: Any) -> Corpus:
         """The Corpus, by its first batch."""
-        first = next(iter(loader), None)
+        batches = iter(loader)
+        if batches is loader:
+            refuse("loader", loader, "batches that can be gone through again and again", "Write list(loader).")
+        first = next(batches, None)
         if first is None:
             refuse("loader", loader, "at least one batch")
         batch, several = (tuple(first), True) if isinstance(first, (tuple, list)) else ((first,), False)
@@ -102,7 +108,9 @@ class Corpus:
         if len(stand_ins.leaves[0]) > 1 or (q.absence and (q.absence.paint or q.absence.removal)):
             refuse("baseline", str(q.absence), "a number or a row for each entry explained")
         more = (reduce or _joined, metric or (lambda state: state), several)
-        return Corpus(model, loader, kinds, layout, rows, tuple(t[0] for t in stand_ins.leaves), *more)
+        bare, state = examined(model)
+        call = Call(bare, (), (), {}, 0, state)
+        return Corpus(call, loader, kinds, layout, rows, tuple(t[0] for t in stand_ins.leaves), *more)
 
     def __call__(self, present: Tensor) -> Tensor:
         """The metrics, (k, outputs), of k coalitions (k, n), in which 1 is present."""
@@ -117,7 +125,7 @@ class Corpus:
                 changed = [self._changed(batch, masks, j) for j in some]
                 for j, entries, output in zip(some, changed, self._outputs(changed, rows), strict=True):
                     states[j] = self.reduce(states[j], output, entries)
-        metrics = [torch.as_tensor(self.metric(state)) for state in states]
+        metrics = [_exact(self.metric(state)) for state in states]
         self.shape = tuple(metrics[0].shape)
         return torch.stack([m.reshape(-1) for m in metrics])
 
@@ -136,12 +144,21 @@ class Corpus:
     def _outputs(self, batches: list[tuple[Any, ...]], rows: int) -> list[Any]:
         """The model's output for each batch: of all in one pass where it has a row for each of theirs."""
         given = [[e for e, kind in zip(b, self.roles, strict=True) if kind != KEPT] for b in batches]
-        if len(given) > 1 and all(isinstance(e, Tensor) and e.ndim and len(e) == rows for e in given[0]):
-            output = self.model(*[torch.cat(entries) for entries in zip(*given, strict=True)])
+        apart = self.call.state.training  # where rows depend on their batch mates
+        if len(given) > 1 and not apart and all(isinstance(e, Tensor) and e.ndim and len(e) == rows for e in given[0]):
+            output = self._output([torch.cat(entries) for entries in zip(*given, strict=True)], rows * len(given))
             parts = [t for _, t in trees.leaves(output) if isinstance(t, Tensor)]
             if parts and all(t.ndim and len(t) == rows * len(given) for t in parts):
                 return [_part(output, rows, j) for j in range(len(given))]
-        return [self.model(*entries) for entries in given]
+        return [self._output(entries, rows) for entries in given]
+
+    def _output(self, entries: Sequence[Any], rows: int) -> Any:
+        return forward(replace(self.call, inputs=tuple(entries), rows=rows), OUTPUT, (), grad=False)[0]
+
+
+def _exact(metric: Any) -> Tensor:
+    """A metric as a tensor; numbers of Python have the precision that they have there."""
+    return torch.as_tensor(metric, dtype=torch.float64 if isinstance(metric, float) else None)
 
 
 def _part(output: Any, rows: int, j: int) -> Any:

@@ -14,12 +14,12 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.tables import Table
 from enodo.core.values import Values
-from enodo.rules.rescale import CROSSED, RESCALE
+from enodo.rules.rescale import RESCALE
 from enodo.rules.reveal import reveal_cancel
 
 
-def _table(rule: str, more: Mapping[Any, Any] | None, rescale: Table = RESCALE) -> Table:
-    tables = {"rescale": lambda: rescale, "reveal_cancel": reveal_cancel}
+def _table(rule: str, more: Mapping[Any, Any] | None) -> Table:
+    tables = {"rescale": lambda: RESCALE, "reveal_cancel": reveal_cancel}
     if rule not in tables:
         refuse("rule", repr(rule), " or ".join(map(repr, tables)), nearest(str(rule), tables))
     return tables[rule]() | (more or {})
@@ -67,6 +67,7 @@ def deeplift(
     when="DeepLIFT where no single baseline is right: the mean over a background of examples, given as baseline.",
     needs="gradient score background",
     claims="completeness",
+    aliases=("deep_shap",),
 )
 def deeplift_shap(
     q: Question,
@@ -84,7 +85,7 @@ def deeplift_shap(
     each row of the background for itself, (R, B).
     """
     total, scores, deltas, size = None, [], [], 0
-    for x0, m, base in crossed(q, _table(rule, rules, CROSSED), on_unknown):
+    for x0, m, base in crossed(q, _table(rule, rules), on_unknown):
         found = _attributed(q.x, x0, m, multiply, combine)
         total = found.map(lambda t: t.sum(0)) if total is None else total + found.map(lambda t: t.sum(0))
         scores.append(base)

@@ -12,7 +12,9 @@ from enodo.core.values import Values
     title="Gradient (saliency)",
     paper="Simonyan et al. 2013, arXiv:1312.6034, section 3",
     when="A first look, one backward pass. Says where the score is sensitive, not how much a value contributed.",
+    claims="once",
     aliases=("saliency",),
+    counts="{} per unit of input",
 )
 def gradient(q: Question, *, absolute: bool = False) -> Values:
     """The derivative of the score: how much it changes for a small change of each value.
@@ -32,6 +34,7 @@ def gradient(q: Question, *, absolute: bool = False) -> Values:
     title="Input x gradient",
     paper="Shrikumar et al. 2016, arXiv:1605.01713, section 2",
     when="One backward pass; exact for linear models and bias-free ReLU networks, a rough guide elsewhere.",
+    claims="once",
 )
 def input_x_gradient(q: Question) -> Values:
     """The value times the gradient: the first-order share of each value in the score.
@@ -51,6 +54,7 @@ def input_x_gradient(q: Question) -> Values:
     title="Gradient x activation",
     paper="Shrikumar et al. 2016, arXiv:1605.01713, section 2",
     when="Which units of a layer support the score, in one backward pass. `multiply=False` gives the bare gradient.",
+    claims="once",
 )
 def gradient_x_activation(q: Question, *, multiply: bool = True) -> Values:
     """The activation times the gradient of the score with respect to it, at a layer.

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from enodo.core.errors import refuse
+from enodo.core.features import Features
+from enodo.core.layout import numbered
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.streaming import Points
 from enodo.core.values import Values
 
+from .ablation import losses
 from .maps import Layout, layouts, maps, resized
 
 
-def _summed(q: Question, weights: list[Tensor], relu: bool, **layout: Any) -> Values:
+def _summed(q: Question, weights: Sequence[Tensor], relu: bool, **layout: Any) -> Values:
     """The sum over channels of the values at `wrt`, each tensor's by its weights (..., B, C)."""
     waiting = iter(weights)
 
@@ -33,7 +37,7 @@ def _summed(q: Question, weights: list[Tensor], relu: bool, **layout: Any) -> Va
     title="Ablation-CAM",
     paper="Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360, equations 1 and 2",
     when="Where gradients saturate: what the score loses without each channel. A forward pass a channel.",
-    claims="map",
+    claims="map size layer",
 )
 def ablation_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
@@ -43,26 +47,15 @@ def ablation_cam(
     w_c = f(x) - f(x without channel c), in units of the score times those of the values. (The paper divides by f(x),
     which scales the map of a row, and turns it over where the score is negative.) Options as in `grad_cam`.
     """
-    x = q.x
-    dims = [layout.channel if layout.ndim > 1 else None for layout in _in_place(q, channel, reshape)]
-    counts = [1 if d is None else t.shape[d] for t, d in zip(x.leaves, dims, strict=True)]
-    starts = [sum(counts[:i]) for i in range(len(counts))]
-
-    def points(i: int, j: int) -> Values:
-        def without(t: Tensor, dim: int | None, start: int) -> Tensor:
-            many = t.expand(j - i, *t.shape)
-            if dim is None:
-                return many * (torch.arange(i, j, device=t.device) != start).to(t.dtype)[:, None]
-            numbers = torch.arange(t.shape[dim], device=t.device) + start
-            kept = (numbers != torch.arange(i, j, device=t.device)[:, None]).to(t.dtype)  # (k, C)
-            shape = [1] * many.ndim
-            shape[0], shape[dim] = kept.shape
-            return many * kept.view(shape)
-
-        return Values(map(without, x.leaves, dims, starts))
-
-    lost = [q.scores - scores for _, _, s in q.values(sum(counts), points) for scores in s]  # each (B,) or (T, B)
-    weights = [torch.stack(lost[start : start + n], -1) for start, n in zip(starts, counts, strict=True)]
+    x, found = q.x, _in_place(q, channel, reshape)
+    counts = [t.shape[layout.channel] if t.ndim > 1 else 1 for t, layout in zip(x.leaves, found, strict=True)]
+    masks, first = [], 0
+    for t, layout, n in zip(x.leaves, found, counts, strict=True):
+        numbers = first + torch.arange(n, device=t.device)
+        masks.append((numbers.view(-1, *[1] * (-1 - layout.channel)) if t.ndim > 1 else numbers).expand(t[:1].shape))
+        first += n
+    game = q.game(Features("channels", lambda q: numbered(masks, q.rows)))
+    weights = losses(game).split(counts, -1)
     return _summed(q, weights, relu, channel=channel, reshape=reshape, upsample=upsample)
 
 
@@ -80,7 +73,7 @@ def _in_place(q: Question, channel: int | None, reshape: Any) -> list[Layout]:
     paper="Wang et al. 2020, arXiv:1910.01279, definition 4 and equation 8",
     when="As Ablation-CAM, asked the other way: what the score is where only a channel's places are shown.",
     needs="gradient score baseline",
-    claims="map",
+    claims="map size layer",
 )
 def score_cam(
     q: Question,

@@ -21,6 +21,7 @@ from enodo.core.values import Values
     when="Tables, any model: what the score loses when a feature's values are dealt anew among the rows of the batch.",
     needs="score",
     claims="batch",
+    aliases=("permutation_importance",),
 )
 def feature_permutation(q: Question, *, features: Any = None, samples: int = 1) -> Values:
     """What the score of a row loses when a feature has the values of another row.

@@ -6,6 +6,7 @@ A softmax over the last dimension whose result is multiplied with values is atte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,22 +19,26 @@ from enodo.core.rules import Rules
 from enodo.core.tables import PLAIN, Table
 
 from .composites import COMPOSITES
+from .seats import Seats
+from .tokens import Held, Tokens
 
 TABLE = Table({name: COMPOSITES[name] for name in ("scaled_dot_product_attention",)}, others=PLAIN)
-# What is done to probabilities between the softmax and the product with values.
-_KEPT = frozenset(
-    "to type type_as float half bfloat16 double dropout masked_fill where nan_to_num view reshape flatten unflatten"
-    " unsqueeze squeeze expand contiguous clone transpose permute mT T movedim view_as".split()
-)
 _PRODUCTS = frozenset("matmul bmm mm einsum baddbmm tensordot".split())
 
 
-@dataclass
+@dataclass(eq=False)
 class Attention:
     """One attention of a pass: probabilities (B, H, Q, K), or with W windows (B, W, H, Q, K), and their gradients."""
 
     probabilities: Tensor
+    queries: Seats | None  # the tokens that look, and those looked at; None where it cannot be told
+    keys: Seats | None
     gradients: list[Tensor] = field(default_factory=list)  # like them, one for each score that was pulled back
+
+    @property
+    def windows(self) -> bool:
+        """Whether tokens see those of their window only."""
+        return self.probabilities.ndim > 4
 
 
 class Attentions(Rules):
@@ -46,46 +51,88 @@ class Attentions(Rules):
         self._begun = False  # until the pass comes to where it is asked about
         self.rows, self.gradients, self.keep = rows, gradients, keep
         self.found: list[Attention] = []
-        self._met: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the tensor, kept alive, and the softmax it comes from
+        self.tokens = Tokens(rows)
         self._noted: set[int] = set()
+
+    def start(self, t: Tensor) -> None:
+        """Be told of a value that gradients are taken of: its tokens are followed."""
+        super().start(t)
+        self.tokens.start(t)
 
     def met(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Do a call that the model makes, and note what attention it pays."""
         out = super().met(func, args, kwargs)
-        if self._begun and isinstance(out, Tensor):
-            self._watch(spelling(func).name, args, kwargs, out)
+        if self._begun and isinstance(out, (Tensor, tuple, list)):
+            self._watch(spelling(func).name, func, args, kwargs, out)
         return out
 
-    def _watch(self, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
+    def _watch(self, name: str, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        self.tokens.after(name, func, args, kwargs, out)
         if name == "softmax":
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if out.ndim > 2 and isinstance(dim, int) and dim % out.ndim == out.ndim - 1:
-                self._met[id(out)] = out, out
-            return
-        if not self._met:
-            return
-        given = [t for a in (*args, *kwargs.values()) for t in (a if isinstance(a, (list, tuple)) else (a,))]
-        for t in given:
-            if id(t) in self._met:
-                root = self._met[id(t)][1]
-                if name in _PRODUCTS:
-                    self._note(root)
-                elif name in _KEPT:
-                    self._met[id(out)] = out, root
-                return
+                known = self.tokens.held(out)
+                self.tokens.hold(out, Held(self.tokens.asking(known.owners) if known is not None else (), out))
+        elif name in _PRODUCTS:
+            given = [t for a in (*args, *kwargs.values()) for t in (a if isinstance(a, (list, tuple)) else (a,))]
+            for held in map(self.tokens.held, given):
+                if held is not None and held.root is not None:
+                    self._note(held.root)
 
     def _note(self, root: Tensor) -> None:
-        lead = root.shape[:-2]
-        if id(root) in self._noted or not lead or lead[0] % self.rows:  # once only; and where rows pay for themselves
+        if id(root) in self._noted or root.ndim < 3:  # once only
             return
-        if len(lead) == 1 or lead[0] != self.rows:  # (B * H, Q, K), or (B * W, H, Q, K)
-            lead = torch.Size((self.rows, lead[0] // self.rows, *lead[1:]))
+        seen, laid = self._seated(root) or self._counted(root) or (None, None)
+        if seen is None or laid is None:
+            return
         self._noted.add(id(root))
-        seen = Attention(self._laid(root, lead))
         if self.gradients and root.requires_grad:
-            on_gradient(root, lambda g: seen.gradients.append(self._laid(g, lead)))
+            on_gradient(root, lambda g: seen.gradients.append(laid(g)))
         self.found.append(seen)
 
-    def _laid(self, t: Tensor, lead: Any) -> Tensor:
-        t = t if self.keep else t.detach()
-        return t.reshape(*lead, *t.shape[-2:])
+    def _seated(self, root: Tensor) -> tuple[Attention, Callable[[Tensor], Tensor]] | None:
+        """Attention among tokens that are known, whatever its dimensions mean: rows, windows and heads are sorted."""
+        held = self.tokens.held(root)
+        if held is None or not held.owners:
+            return None
+        asks = held.owners[0][..., 0].flatten(0, -2)  # (N, Q)
+        asked = held.owners[1][..., 0, :].flatten(0, -2) if len(held.owners) > 1 else None  # (N, K)
+        stream = self.tokens.stream_of(asks)
+        if stream is None or bool((asks < -1).any()):
+            return None
+        row = (asks.amax(1, keepdim=True) - stream.first) // stream.count
+        groups, member = torch.unique(torch.cat([row, asks], 1), dim=0, return_inverse=True)
+        if len(asks) % len(groups) or len(groups) % self.rows:
+            return None
+        order = member.argsort(stable=True)
+        shape = (self.rows, len(groups) // self.rows, len(asks) // len(groups))
+
+        def laid(t: Tensor) -> Tensor:
+            t = (t if self.keep else t.detach()).flatten(0, -3)[order].unflatten(0, shape)
+            return t[:, 0] if shape[1] == 1 else t
+
+        def seats(numbers: Tensor) -> Seats | None:
+            found = numbers[order].unflatten(0, shape)[:, :, 0]
+            return self.tokens.seats(found[:, 0] if shape[1] == 1 else found)
+
+        queries = seats(asks)
+        if queries is None:
+            return None
+        return Attention(laid(root), queries, None if asked is None else seats(asked)), laid
+
+    def _counted(self, root: Tensor) -> tuple[Attention, Callable[[Tensor], Tensor]] | None:
+        """Attention whose tokens are not known: rows are its first dimension, tokens have the order of the last."""
+        lead = root.shape[:-2]
+        if lead[0] % self.rows:
+            return None
+        if len(lead) == 1 or lead[0] != self.rows:  # (B * H, Q, K), or (B * W, H, Q, K)
+            lead = torch.Size((self.rows, lead[0] // self.rows, *lead[1:]))
+
+        def laid(t: Tensor) -> Tensor:
+            return (t if self.keep else t.detach()).reshape(*lead, *t.shape[-2:])
+
+        def seats(count: int) -> Seats | None:
+            places = torch.arange(count, device=root.device).expand(self.rows, -1)
+            return Seats(self.tokens.alike(count), places) if len(lead) == 2 else None
+
+        return Attention(laid(root), seats(root.shape[-2]), seats(root.shape[-1])), laid

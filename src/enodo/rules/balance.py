@@ -31,7 +31,7 @@ _MOVES = frozenset(MOVES) - _JOINING
 
 def _inner(x: Tensor, c: Tensor, carried: bool = False) -> float:
     """The relevance of x; masked values are infinite and have none."""
-    return float(torch.where(c == 0, 0, read(x, c) if carried else x * c).sum())
+    return float(torch.where(c == 0, 0, read(x, c) if carried else x * c.conj()).sum().real)
 
 
 def _carried(rule: Any, op: Op) -> tuple[Sequence[bool], bool]:
@@ -71,6 +71,7 @@ class _Measured:
         self.balance, self.rule = balance, rule
         self.placed = rule if isinstance(rule, Placed) else None
         self.linear = linear
+        self.plain = linear or getattr(rule, "plain", False)
 
     def __call__(self, op: Op) -> Pull:
         pull = self.rule(op)

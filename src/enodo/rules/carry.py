@@ -65,6 +65,7 @@ class Carried:
     to: Sequence[bool]
     onward: bool
     first: bool
+    plain: bool  # whether the rule is the operation's own gradient
 
     def __call__(self, op: Op) -> Pull:
         pull = self.rule(op)

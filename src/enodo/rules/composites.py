@@ -10,8 +10,7 @@ from torch import Tensor
 
 from enodo.core.embeddings import open_bag
 from enodo.core.operations import is_live, operation
-from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
-from enodo.core.values import accumulator
+from enodo.core.tables import PLAIN, Decompose, Depends, Plain, Refuse, Treatment
 
 from .linear import only_first
 from .norm import Norm
@@ -65,7 +64,7 @@ def _batch_norm(*args: Any, **kwargs: Any) -> Treatment:
     """Linear, unless it normalises by the batch, as in training: rows then depend on their mates in the model too."""
     norm = Norm.of(*args, **kwargs)
     if not (norm.training or norm.mean is None or is_live(norm.weight) or is_live(norm.bias)):
-        return PLAIN
+        return _FOLDED
     return Decompose(_batch_statistics)
 
 
@@ -80,36 +79,22 @@ def _batch_statistics(*args: Any, **kwargs: Any) -> Tensor:
     return _scaled(y, _by_channel(norm.weight, x.ndim), _by_channel(norm.bias, x.ndim))
 
 
-def folded_norm(*args: Any, **kwargs: Any) -> Treatment:
-    """A batch norm as one product and one sum: torch takes its own gradient slowly, and one by one under vmap."""
-    usual = _batch_norm(*args, **kwargs)
-    return Decompose(_folded) if usual is PLAIN else usual
-
-
 def _folded(*args: Any, **kwargs: Any) -> Tensor:
     norm = Norm.of(*args, **kwargs)
-    x, mean = norm.x, norm.mean.to(accumulator(norm.x.dtype))
-    scale = torch.rsqrt(norm.var + norm.eps) if norm.weight is None else torch.rsqrt(norm.var + norm.eps) * norm.weight
-    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
-    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
-    return affine(x, _by_channel(scale, x.ndim), _by_channel(shift, x.ndim))
+    scale, shift = (_by_channel(t, norm.x.ndim) for t in norm.factors)
+    y: Tensor = (norm.x * scale).add_(shift)
+    return y.to(norm.x.dtype)
 
 
-def _instance_norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *_: Any,
-    **__: Any,
-) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    return _group_norm(input, input.shape[1], weight, bias, eps)
+# One product and one sum: torch takes a norm's own gradient in twice the time, and under vmap one by one.
+_FOLDED = Plain(_folded)
+
+
+def _instance_norm(*args: Any, **kwargs: Any) -> Tensor:
+    norm = Norm.of(*args, **kwargs)
+    if not norm.training:
+        return F.batch_norm(*norm.arguments)
+    return _group_norm(norm.x, norm.x.shape[1], norm.weight, norm.bias, norm.eps)
 
 
 def _attention(
@@ -242,9 +227,10 @@ def _bag(input: Any, weight: Any, *_: Any, mode: str = "mean", per_sample_weight
     return PLAIN if linear else Decompose(open_bag)
 
 
-def _trapezoid(y: Tensor, x: Tensor, *, dim: int = -1) -> Tensor:
-    y, x = y.movedim(dim, -1), x if x.ndim < y.ndim else x.movedim(dim, -1)
-    return ((y[..., 1:] + y[..., :-1]) * (x[..., 1:] - x[..., :-1])).sum(-1) / 2
+def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    steps = dx if x is None else torch.diff(x if x.ndim < y.ndim else x.movedim(dim, -1))
+    y = y.movedim(dim, -1)
+    return ((y[..., 1:] + y[..., :-1]) * steps).sum(-1) / 2
 
 
 COMPOSITES: dict[str, Treatment] = {
@@ -268,7 +254,7 @@ COMPOSITES: dict[str, Treatment] = {
     "std": Decompose(lambda *args, **kwargs: torch.sqrt(_moments(*args, **kwargs)[0])),
     "var_mean": Decompose(_moments),
     "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
-    "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
+    "logaddexp": Decompose(lambda input, other: torch.stack(torch.broadcast_tensors(input, other)).logsumexp(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), Depends(_unless_both)),
     "addcmul": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 * tensor2 * value),
     "addcdiv": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 / tensor2 * value),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from enodo.core.ledger import Entry, same
 from enodo.core.operations import tensors_in
-from enodo.core.tables import Op, Pull, Rule, UnknownOperation, closed
+from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
 
@@ -39,7 +39,7 @@ def forgetful(rule: Rule) -> Rule:
     return closed(rule)
 
 
-def secant(power: float | None, relative: bool = False) -> Rule:
+def secant(power: float | None, relative: bool = False) -> Slope:
     """(y - y0) / (x - x0) for each entry, and the derivative halfway where x and x0 are nearer than eps ** power.
 
     Rounding spoils the secant of a smooth function by eps / |x - x0|, its derivative is off by (x - x0)^2: the cube
@@ -48,46 +48,35 @@ def secant(power: float | None, relative: bool = False) -> Rule:
     of numbers in half precision are taken in float32.
     """
 
-    @closed
-    def rule(op: Op) -> Pull:
-        i = _single(op)
+    def slope(op: Op) -> Tensor:
+        i = op.only
         x, x0, y, y0 = op.xs[i], reference(op).xs[i], op.y, reference(op).y
         need_real(op.name, x)
-        dtype, count = x.dtype, len(op.xs)
-        if power is not None and accumulator(dtype) != dtype:
+        if power is not None and accumulator(x.dtype) != x.dtype:
             x, x0 = x.float(), x0.float()
             y, y0 = (op.call(*[t if k == i else o.float() for k, o in enumerate(op.xs)]) for t in (x, x0))
-        dx, dy, keep = x - x0, y - y0, torch.is_grad_enabled()
+        dx, dy, keep = x - x0, y - y0, x.requires_grad
         if keep or power is not None:
             near = _near(dx, x, x0, power, relative)
-            slope = _ratio(dy, torch.where(near, 1, dx) if keep and near is not None else dx)
+            slopes = _ratio(dy, torch.where(near, 1, dx) if keep and near is not None else dx)
         else:
-            slope = _ratio(dy, dx)
-            near = None if math.isfinite(bare(slope).sum()) else _near(dx, x, x0, power, relative)
-        if near is not None:
-            slope = torch.where(near, derivative(op, i, (x + x0) / 2), slope)
-        shape = x.shape
+            slopes = _ratio(dy, dx)
+            near = None if math.isfinite(bare(slopes).sum()) else _near(dx, x, x0, power, relative)
+        return slopes if near is None else torch.where(near, derivative(op, i, (x + x0) / 2), slopes)
 
-        def pull(gy: Tensor) -> list[Tensor | None]:
-            g = gy * slope
-            g = g if g.shape == shape and g.dtype == dtype else g.sum_to_size(shape).to(dtype)
-            return [g] if count == 1 else [g if k == i else None for k in range(count)]
-
-        return pull
-
-    return rule
+    return Slope(slope)
 
 
-@closed
-def rectified(op: Op) -> Pull:
+@Slope
+def rectified(op: Op) -> Tensor:
     """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
     x, x0, y, y0 = op.xs[0], reference(op).xs[0], op.y, reference(op).y
-    if torch.is_grad_enabled() or x.dtype not in (torch.float32, torch.float64):
-        return _cut(op)
+    if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
+        return _cut.of(op)
     slope = _ratio(y - y0, x - x0)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
         slope = _ratio((y - y0).add_(y, alpha=FAINT), (x - x0).add_(x, alpha=FAINT)).nan_to_num_(nan=0.0)
-    return lambda gy: [gy * slope]
+    return slope
 
 
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
@@ -102,22 +91,10 @@ def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool
 
 
 def _ratio(dy: Tensor, dx: Tensor) -> Tensor:
-    return dy / dx if torch.is_grad_enabled() or dy.shape != dx.shape else dy.div_(dx)
+    return dy / dx if dx.requires_grad or dy.shape != dx.shape else dy.div_(dx)
 
 
 _cut = secant(None)
-
-
-def _single(op: Op) -> int:
-    if len(op.xs) == 1:
-        return 0
-    found = [i for i, live in enumerate(op.live) if live]
-    if len(found) != 1:
-        given = f"{op.name!r} with {len(found)} arguments on the path of gradients"
-        raise UnknownOperation(
-            "model", given, "a function of one of them", f"Give a rule: rules={{{op.name!r}: rule}}."
-        )
-    return found[0]
 
 
 def derivative(op: Op, i: int, at: Tensor) -> Tensor:
@@ -125,7 +102,7 @@ def derivative(op: Op, i: int, at: Tensor) -> Tensor:
     xs = [at if k == i else x.to(at.dtype) for k, x in enumerate(op.xs)]
     if is_batched(at):
         return op.call.pulled_at(xs, op.live, torch.ones_like(op.y, dtype=at.dtype))[i]  # type: ignore[return-value]  # it is live
-    keep = torch.is_grad_enabled() and at.requires_grad
+    keep = at.requires_grad
     with torch.enable_grad():
         at = at if keep else at.detach().requires_grad_()
         xs[i] = at

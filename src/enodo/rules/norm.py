@@ -1,4 +1,4 @@
-"""A batch norm as a call gives it, however it is spelt."""
+"""A batch or instance norm as a call gives it, however it is spelt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from enodo.core.values import accumulator
+
+# The arguments of F.batch_norm and F.instance_norm, and of their namesakes in torch, in order.
+_FUNCTIONAL = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NATIVE = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
+
 
 @dataclass
 class Norm:
-    """A batch norm of x; without a mean, by the statistics of the batch."""
+    """A batch norm of x; without a mean, by the statistics of the batch. Or an instance norm."""
 
     x: Tensor
     mean: Any
@@ -24,11 +30,12 @@ class Norm:
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Norm:
-        """The norm that F.batch_norm does, or torch.batch_norm, which has nine arguments in another order."""
-        if len(args) + len(kwargs) == 9:
-            x, weight, bias, mean, var, training, _, eps, _ = (*args, *kwargs.values())
-            return Norm(x, mean, var, weight, bias, eps, training)
-        return _norm(*args, **kwargs)
+        """The norm of a call; an instance norm in training normalises by the statistics of x."""
+        names = _NATIVE if len(args) + len(kwargs) == len(_NATIVE) else _FUNCTIONAL
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        mean, var, weight, bias = map(given.get, ("running_mean", "running_var", "weight", "bias"))
+        training = given.get("use_input_stats", given.get("training", False))
+        return Norm(given["input"], mean, var, weight, bias, given.get("eps", 1e-5), training)
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
@@ -41,20 +48,7 @@ class Norm:
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
         """What channels are multiplied by, and what is added: (C,), (C,)."""
-        scale = torch.rsqrt(self.var.detach() + self.eps)
-        scale = scale if self.weight is None else scale * self.weight.detach()
-        shift = -self.mean.detach() * scale
-        return scale, shift if self.bias is None else shift + self.bias.detach()
-
-
-def _norm(
-    input: Tensor,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Norm:
-    return Norm(input, running_mean, running_var, weight, bias, eps, training)
+        mean = self.mean.to(accumulator(self.x.dtype))
+        scale = torch.rsqrt(self.var + self.eps)
+        scale = scale if self.weight is None else scale * self.weight
+        return scale, -mean * scale if self.bias is None else self.bias - mean * scale

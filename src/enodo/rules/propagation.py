@@ -135,12 +135,11 @@ class Propagation:
             call = Bound(getattr(F, name, None) or getattr(torch, name), args, kwargs)
             if has_live_bias(name, call):
                 return Decompose(lambda *_, **__: with_bias_apart(name, call))
-            live = [t for t in _tensors(args, kwargs) if is_live(t)]
-            if len(live) > 1:
+            if sum(map(is_live, call.operands)) > 1:
                 return self.product
-            x = live[0]
+            x = call.operands[roles(name, call)[0]]
             self._calls += 1
-            rule = self._rule(name, x)
+            rule = self._rule(name, x) if is_live(x) else None  # else it is linear in weights that the model computes
             if rule is None:
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
             norm = merging.norm_of(x)
@@ -185,8 +184,10 @@ class Propagation:
             if isinstance(found, (Refuse, Decompose)) or not any(to):
                 return found
             below = any(map(self._below, floats))
-            rule = own if isinstance(found, Plain) else found
-            return Carried(rule, to, self.everywhere or not below, self.first is not None and not below)
+            onward, first = self.everywhere or not below, self.first is not None and not below
+            if isinstance(found, Plain):
+                return Carried(own, to, onward, first, True)
+            return Carried(found, to, onward, first, False)
 
         return Depends(choose)
 

@@ -50,7 +50,7 @@ def rise(
     a grid of `cells` a side, each seen with probability `share`, enlarged bilinearly and shifted, the same for all
     channels. Other values, and `features`, are seen or not as they are.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     if isinstance(cells, bool) or not isinstance(cells, int) or isinstance(share, bool):
         refuse("cells", cells, "a whole number of cells a side", kind=BadType)
     if cells < 1:

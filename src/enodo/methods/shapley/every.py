@@ -14,14 +14,17 @@ from torch import Tensor
 
 from enodo.core.errors import BadType, refuse
 from enodo.core.game import Game
+from enodo.methods.path import check_tol
 
 
-def check_evaluations(max_evaluations: object) -> None:
-    """Refuse anything but a whole number of evaluations from 2."""
+def check_evaluations(max_evaluations: object, tol: object = None) -> None:
+    """Refuse anything but a whole number of evaluations from 2, and a tolerance that is none or positive."""
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int):
         refuse("max_evaluations", max_evaluations, "a whole number", kind=BadType)
     if max_evaluations < 2:
         refuse("max_evaluations", max_evaluations, "at least 2")
+    if tol is not None:
+        check_tol(tol)
 
 
 def fits(n: int, max_evaluations: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from enodo.core.errors import BadType, refuse
@@ -12,9 +13,9 @@ from enodo.core.values import Values
 
 from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
 from .found import Found, answer, exactly
-from .pairs import Pairs, Plan, even_law, kernel_law
+from .pairs import BANZHAF, SHAPLEY, Law, Pairs, Plan
 from .permutations import Orders
-from .sampling import sample
+from .sampling import Sampler, sample
 
 EVALUATIONS = 1000
 FIRST = 64  # evaluations before the first look at how well the answer is known
@@ -26,6 +27,7 @@ FIRST = 64  # evaluations before the first look at how well the answer is known
     paper="Shapley 1953; Castro et al. 2009, doi:10.1016/j.cor.2008.04.004, equation 1",
     when="Few features, or groups of them: the one fair division of the score, to the last digit.",
     needs="score absence",
+    aliases=("shapley_values",),
 )
 def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2**16) -> Values:
     """What a feature adds to the score on arrival, averaged over every order in which the features can arrive.
@@ -63,16 +65,13 @@ def kernel_shap(
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
     f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n
         if fits(n, max_evaluations):
             return exactly(summed(game, shapley_weights(n)), tol)
-        most = max_evaluations // 2
-        first = max(2 * n, FIRST // 2)
-        plan = Plan.of(kernel_law, n, most if tol is None else min(most, first), 1)
-        return sample(q, features, Pairs(game, plan, fixed=True), most, tol, first)
+        return regressed(q, features, game, SHAPLEY, max_evaluations, tol)
 
     return answer(q, features, solve, complete=True)
 
@@ -83,6 +82,7 @@ def kernel_shap(
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
     when="Shapley values with the plainest of standard errors. KernelSHAP mostly needs fewer evaluations.",
     needs="score absence",
+    aliases=("shapley_value_sampling",),
 )
 def shapley_sampling(
     q: Question,
@@ -98,7 +98,7 @@ def shapley_sampling(
     its reverse cost 2 (n - 1) evaluations. `permutations` asks for that many orders, whatever they cost (an odd one is
     made even).
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     if permutations is not None and (isinstance(permutations, bool) or not isinstance(permutations, int)):
         refuse("permutations", permutations, "None or a whole number", kind=BadType)
     if permutations is not None and permutations < 1:
@@ -130,18 +130,30 @@ def banzhaf(
     into `max_evaluations`, and for additive models; otherwise the additive model nearest to the scores of coalitions
     drawn evenly (`methods.shapley.pairs`), with standard errors.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         n = game.n
         if fits(n, max_evaluations):
             return exactly(summed(game, banzhaf_weights(n)), tol)
-        most = max_evaluations // 2
-        first = max(2 * n, FIRST // 2)
-        plan = Plan.of(even_law, n, most if tol is None else min(most, first), 0)
-        return sample(q, features, Pairs(game, plan, fixed=False), most, tol, first)
+        return regressed(q, features, game, BANZHAF, max_evaluations, tol)
 
     return answer(q, features, solve)
+
+
+def regressed(
+    q: Question,
+    features: Any,
+    game: Game,
+    law: Law,
+    max_evaluations: int,
+    tol: float | None,
+    make: Callable[[Pairs], Sampler] = lambda pairs: pairs,
+) -> Found:
+    """What pairs of coalitions say under a law; `make` puts another estimate around them."""
+    most, first = max_evaluations // 2, max(2 * game.n, FIRST // 2)
+    plan = Plan.of(law, game.n, most if tol is None else min(most, first))
+    return sample(q, features, make(Pairs(game, law, plan)), most, tol, first)
 
 
 def units(n: int, max_evaluations: int) -> int:

@@ -40,7 +40,7 @@ def owen(
     coalitions that count (2^siblings at each level) fit into `max_evaluations`, otherwise sampled orders as in
     `shapley_sampling`, with standard errors. `groups` is explained at `methods.shapley.hierarchy.Node.of`.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
 
     def solve(q: Question, game: Game) -> Found:
         tree = Node.of(groups, game.n)

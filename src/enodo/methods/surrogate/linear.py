@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from enodo.methods.shapley.pairs import inverse
 
 START = (0.5, 0.25, 0.12, 0.06, 0.03)  # penalties to begin with, relative to one at which all slopes are zero
 NEWTON = 10  # steps of the active set at each of them, before the method that always converges
@@ -22,19 +25,21 @@ class Fit:
     quality: Tensor  # (T, B): weighted R^2, 1 where there is nothing to explain
 
     @staticmethod
-    def of(z: Tensor, y: Tensor, slopes: Tensor, intercept: Tensor, w: Tensor) -> Fit:
-        """A model with its quality on samples z (B, k, n), y (T, B, k) with weights w (B, k)."""
-        share = w / w.sum(-1, keepdim=True)
-        level = (y * share).sum(-1, keepdim=True)
-        rest = y - intercept[..., None] - torch.einsum("bkn,tbn->tbk", z, slopes)
-        spread, left = ((t.square() * share).sum(-1) for t in (y - level, rest))
+    def of(moments: Moments, slopes: Tensor, intercept: Tensor) -> Fit:
+        """A model with its quality on the samples that the moments are of."""
+        off = (intercept - moments.intercept(slopes))[..., None]
+        rest = moments.apart - times(slopes, moments.centred.mT) - off
+        spread, left = ((t.square() * moments.share).sum(-1) for t in (moments.apart, rest))
         return Fit(slopes, intercept, torch.where(spread > 0, 1 - left / spread.clamp(min=1e-300), 1.0))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What a linear model needs to know of weighted samples: centred second moments, weights summing to one."""
+    """What a linear model needs to know of weighted samples: what is centred, and its second moments."""
 
+    share: Tensor  # (B, k): weights that sum to one
+    centred: Tensor  # (B, k, n): of z
+    apart: Tensor  # (T, B, k): of y
     gram: Tensor  # (B, n, n)
     along: Tensor  # (T, B, n): with y
     z: Tensor  # (B, n): mean
@@ -44,11 +49,20 @@ class Moments:
     def of(z: Tensor, y: Tensor, w: Tensor) -> Moments:
         """Of samples z (B, k, n), y (T, B, k) with weights w (B, k)."""
         share = w / w.sum(-1, keepdim=True)
-        mean, level = (z * share[..., None]).sum(1), (y * share).sum(-1)
-        centred = z - mean[:, None]
+        mean, level = (share[:, None] @ z)[:, 0], (y * share).sum(-1)
+        centred, apart = z - mean[:, None], y - level[..., None]
         pulled = centred * share[..., None]
-        along = torch.einsum("tbk,bkn->tbn", y - level[..., None], pulled)
-        return Moments(pulled.mT @ centred, along, mean, level)
+        return Moments(share, centred, apart, pulled.mT @ centred, times(apart, pulled), mean, level)
+
+    @cached_property
+    def inverted(self) -> Tensor:
+        """(B, n, n): the inverse of `gram`, or its pseudoinverse."""
+        return inverse(self.gram)
+
+    @cached_property
+    def free(self) -> Tensor:
+        """(T, B, n): the slopes without a penalty; of several the smallest."""
+        return times(self.along, self.inverted)
 
     def intercept(self, slopes: Tensor) -> Tensor:
         """(T, B): what lets the model pass through the means."""
@@ -62,7 +76,12 @@ def ridge(moments: Moments, penalty: float) -> Tensor:
     if penalty:
         solved: Tensor = torch.linalg.solve(gram, moments.along.movedim(0, -1))
         return solved.movedim(-1, 0)
-    return torch.einsum("bij,tbj->tbi", torch.linalg.pinv(gram, hermitian=True, rtol=1e-10), moments.along)
+    return times(moments.along, torch.linalg.pinv(gram, hermitian=True, rtol=1e-10))
+
+
+def times(rows: Tensor, matrices: Tensor) -> Tensor:
+    """(T, B, i) by (B, i, j) -> (T, B, j)."""
+    return (rows.movedim(0, 1) @ matrices).movedim(1, 0)
 
 
 def lasso(moments: Moments, penalty: float) -> Tensor:
@@ -73,7 +92,7 @@ def lasso(moments: Moments, penalty: float) -> Tensor:
     """
     gram, along = moments.gram, moments.along
     scale = along.abs().amax(-1, keepdim=True).clamp(min=1e-300)
-    slopes = _newton(gram, along, penalty, torch.zeros_like(along), NEWTON)
+    slopes = _newton(gram, along, penalty, moments.free, NEWTON)
     open_ = _violation(gram, along, penalty, slopes) > TOLERANCE * scale[..., 0]
     if open_.any():
         led = torch.zeros_like(along)

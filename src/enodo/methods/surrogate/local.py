@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import torch
@@ -17,10 +18,9 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
-from enodo.methods.shapley.pairs import inverse
 from enodo.methods.shapley.sampling import sample
 
-from .linear import Fit, Moments, lasso, ridge
+from .linear import Fit, Moments, lasso, ridge, times
 from .neighbours import Draw, Similarity
 
 PENALISED = {"lasso": lasso, "ridge": ridge}
@@ -53,11 +53,11 @@ def lime(
     `details` has the slopes ("features", (B, n)), "intercept" and "fit", the weighted R^2, both (B,). Standard errors
     are those of the slopes without a penalty; there is none where all coalitions are evaluated.
     """
-    check_evaluations(max_evaluations)
+    check_evaluations(max_evaluations, tol)
     near, draw = Similarity(similarity, width), Draw(coalitions)
     if isinstance(regressor, str) and regressor not in PENALISED:
         refuse("regressor", repr(regressor), '"lasso", "ridge" or an object with fit(X, y, sample_weight)')
-    if not isinstance(regressor, str) and not callable(getattr(regressor, "fit", None)):
+    if not isinstance(regressor, str) and not _weighs(getattr(regressor, "fit", None)):
         refuse("regressor", regressor, '"lasso", "ridge" or an object with fit(X, y, sample_weight)', kind=BadType)
     if isinstance(penalty, bool) or not isinstance(penalty, (int, float)):
         refuse("penalty", penalty, "a number from 0", kind=BadType)
@@ -78,6 +78,14 @@ def lime(
     return answer(q, features, solve)
 
 
+def _weighs(fit: Any) -> bool:
+    """Whether a regressor can be told how much each neighbour counts."""
+    if not callable(fit):
+        return False
+    known = inspect.signature(fit).parameters
+    return "sample_weight" in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+
+
 class Surrogate:
     """A linear model of the score on the coalitions met so far."""
 
@@ -87,10 +95,17 @@ class Surrogate:
         self, game: Game, near: Similarity, regressor: Any, penalty: float, streams: Streams | None = None
     ) -> None:
         self.game, self.near, self.regressor, self.penalty = game, near, regressor, penalty
-        self.streams = streams or game.q.streams
+        self._streams = streams
         self.sampled = True
         self.met: list[tuple[Tensor, Tensor, Tensor]] = []  # coalitions (B, k, n), scores (T, B, k), weights (B, k)
         self.details: dict[str, Tensor] = {}
+
+    @property
+    def streams(self) -> Streams:
+        """Where coalitions are drawn from."""
+        if self._streams is None:
+            self._streams = self.game.q.streams
+        return self._streams
 
     def more(self, units: int) -> None:
         """Draw and evaluate this many coalitions more."""
@@ -100,8 +115,7 @@ class Surrogate:
         """Evaluate coalitions (k, 1 or B, n)."""
         self.sampled = sampled
         rows = self.game.q.rows
-        played = z[:, 0] if z.shape[1] == 1 and rows > 1 else z
-        v = torch.cat([lifted(s) for _, _, s in self.game.stream(len(z), lambda i, j: played[i:j])])
+        v = lifted(self.game.play(z[:, 0] if z.shape[1] == 1 else z))
         weights = self.near.weights(self.game, z).to(v.device)
         self.met.append((z.to(v.device, v.dtype).expand(-1, rows, -1).movedim(0, 1), v.movedim(0, -1), weights))
 
@@ -114,20 +128,17 @@ class Surrogate:
             intercept = moments.intercept(slopes)
         else:
             slopes, intercept = self._fitted(z, y, w)
-        fit = Fit.of(z, y, slopes, intercept, w)
+        fit = Fit.of(moments, slopes, intercept)
         self.details = {"intercept": fit.intercept, "fit": fit.quality}
-        return slopes, self._errors(moments, z, y, w) if self.sampled else torch.zeros_like(slopes)
+        return slopes, self._errors(moments) if self.sampled else torch.zeros_like(slopes)
 
-    def _errors(self, moments: Moments, z: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    def _errors(self, moments: Moments) -> Tensor:
         """Standard errors of the slopes without a penalty (White 1980, HC3)."""
-        share, centred = w / w.sum(-1, keepdim=True), z - moments.z[:, None]
-        inverted = inverse(moments.gram)
-        free = (inverted @ moments.along[..., None])[..., 0]
-        pull = (centred @ inverted) * share[..., None]
-        own = (pull * centred).sum(-1) + share
-        rest = y - moments.y[..., None] - torch.einsum("bkn,tbn->tbk", centred, free)
+        pull = (moments.centred @ moments.inverted) * moments.share[..., None]
+        own = (pull * moments.centred).sum(-1) + moments.share
+        rest = moments.apart - times(moments.free, moments.centred.mT)
         rest = rest / (1 - own).clamp(min=1e-3)
-        return torch.einsum("tbk,bkn->tbn", rest.square(), pull.square()).sqrt()
+        return times(rest.square(), pull.square()).sqrt()
 
     def _fitted(self, z: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes and intercept of a regressor of the user's, a copy for each row and target."""
@@ -136,7 +147,7 @@ class Surrogate:
             for t in range(len(y)):
                 model = copy.deepcopy(self.regressor)
                 model.fit(x, y[t, b].cpu().numpy(), sample_weight=weights)
-                found = torch.as_tensor(getattr(model, "coef_", None)).reshape(-1)
+                found = torch.as_tensor(getattr(model, "coef_", ())).reshape(-1)
                 if found.numel() != z.shape[-1]:
                     given = f"one whose coef_ has {found.numel()} numbers"
                     refuse("regressor", given, f"a linear model of {z.shape[-1]} features")

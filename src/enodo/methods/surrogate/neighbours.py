@@ -85,7 +85,7 @@ def _one(q: Question, b: int) -> Values:
 
 def row_of(q: Question, values: Values, b: int) -> Any:
     """Values of row b, some of them, in the structure at `wrt`."""
-    alone = q.take(torch.tensor([b]))
+    alone = q if q.rows == 1 else q.take(torch.tensor([b]))
     return alone.present(alone.told(values, 0), 0)
 
 

@@ -74,6 +74,8 @@ def _by_feature(values: tuple[Tensor, ...], mask: Any) -> Tensor:
     masks = mask if isinstance(mask, tuple) else (mask,)
     pairs = zip(masks, values, strict=True)
     numbers = torch.cat([m.expand(1, *t.shape[1:]).flatten() for m, t in pairs])
+    if int(numbers.min()) < 0:
+        refuse("feature_mask", mask, "numbers from 0, by which a result without the inputs' shape is laid out")
     found = whole.new_zeros(len(whole), int(numbers.max()) + 1)
     found[:, numbers] = whole
     return found

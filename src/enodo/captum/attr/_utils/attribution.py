@@ -128,6 +128,16 @@ class Attribution:
 class GradientAttribution(Attribution):
     """A method made of gradients."""
 
+    @staticmethod
+    def gradient_func(
+        forward_fn: Callable[..., Any], inputs: Any, target_ind: Any = None, additional_forward_args: Any = None
+    ) -> tuple[Tensor, ...]:
+        """The gradient of the score at each input, for methods of a user's own."""
+        found = Attribution(forward_fn)._explain(
+            "gradient", inputs, target=target_ind, additional_forward_args=additional_forward_args
+        )
+        return tuple(t for _, t in trees.leaves(found.values))
+
     def compute_convergence_delta(
         self,
         attributions: Any,

@@ -1,0 +1,164 @@
+"""What plain questions are answered by: the same as full ones give, evidence included."""
+
+from __future__ import annotations
+
+import warnings
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import enodo
+from enodo.core import glance
+from enodo.core.explain import explain
+
+MODEL = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).double().eval()
+X = torch.linspace(-1, 1, 10, dtype=torch.float64).view(2, 5)
+
+
+class Doubling(nn.Module):
+    """Changes its input, and a layer's output, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.act = nn.Linear(5, 3).double(), nn.Softplus()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.act(self.body(x.mul_(2)))
+        return h.add_(1)
+
+
+class Twice(nn.Module):
+    """Runs its layer two times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(self.layer(x).tanh())
+        return y
+
+
+def both(*args, **kwargs):
+    """(the answer as it is given, the answer of the full question, whether they were found in two ways)."""
+    with mock.patch.object(glance, "level", return_value=1), mock.patch("enodo.core.explain.level", return_value=0):
+        full = explain(*args, **kwargs)
+    with mock.patch("enodo.core.explain.ask", wraps=enodo.ask) as asked:
+        found = explain(*args, **kwargs)
+    return found, full, not asked.called
+
+
+PLAIN = {
+    "index": (MODEL, X, "gradient", {"target": 1}),
+    "box": (MODEL, X, "gradient", {"target": (slice(0, 2),)}),
+    "an index a row": (MODEL, X, "gradient", {"target": [0, 2]}),
+    "predicted": (MODEL, X, "input_x_gradient", {"target": "predicted"}),
+    "mask": (MODEL, X, "gradient_x_activation", {"target": torch.tensor([True, False, True]), "multiply": False}),
+    "function": (lambda x: x.square().sum(1), X, "gradient", {"absolute": True}),
+    "in float32": (nn.Linear(5, 1).eval(), X.float(), "gradient", {}),
+    "in place": (Doubling().eval(), X, "gradient", {"target": 0}),
+    "batch_size": (MODEL, X, "gradient", {"target": 0, "batch_size": 2}),
+    "one row": (MODEL, X[:1], "gradient", {"target": 0}),
+    "layer": (MODEL, X, "activation", {"wrt": "1"}),
+    "module": (MODEL, X, "activation", {"wrt": MODEL[0]}),
+    "input of a layer": (MODEL, X, "activation", {"wrt": "2:in"}),
+    "changed after": (Doubling().eval(), X, "activation", {"wrt": "act"}),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_a_glance_gives_what_the_full_question_gives(case):
+    model, x, method, terms = PLAIN[case]
+    kept = x.clone()
+    found, full, glanced = both(model, x, method, **terms)
+    assert glanced
+    assert torch.equal(found.tensor, full.tensor)
+    assert found.tensor.dtype == x.dtype
+    assert not found.tensor.requires_grad
+    for name in (
+        "method",
+        "options",
+        "target",
+        "wrt",
+        "of",
+        "rows",
+        "batch_size",
+        "model",
+        "versions",
+        "notes",
+        "seed",
+    ):
+        assert getattr(found, name) == getattr(full, name), name
+    assert (found.scores is None) == (full.scores is None)
+    assert found.scores is None or torch.equal(found.scores, full.scores)
+    assert torch.equal(x, kept)
+
+
+FULL = {
+    "several targets": (MODEL, X, "gradient", {"target": "all"}),
+    "a callable": (MODEL, X, "gradient", {"target": lambda y: y[:, 0]}),
+    "another score": (MODEL, X, "gradient", {"target": 0, "of": "0"}),
+    "a gradient at a layer": (MODEL, X, "gradient", {"target": 0, "wrt": "0"}),
+    "several layers": (MODEL, X, "activation", {"wrt": ["0", "1"]}),
+    "the inputs": (MODEL, X, "activation", {}),
+    "a layer that runs twice": (Twice().eval(), X, "activation", {"wrt": "layer"}),
+    "nested inputs": (lambda a, b: (a * b).sum(1), (X, X), "gradient", {}),
+    "fewer rows a pass": (MODEL, X, "gradient", {"target": 0, "batch_size": 1}),
+    "a graph": (MODEL, X, "gradient", {"target": 0, "create_graph": True}),
+    "a large input": (lambda x: x.sum(1), torch.ones(1, 5000), "gradient", {}),
+    "a fused layer": (nn.MultiheadAttention(4, 2).eval(), torch.ones(1, 4), "activation", {"wrt": "out_proj"}),
+    "a buffer changed": (nn.Dropout().train(), X[:, :1], "gradient", {}),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_what_is_not_plain_is_asked_in_full(case):
+    model, x, method, terms = FULL[case]
+    if case == "a fused layer":
+        model = Fused().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, _, glanced = both(model, x, method, **terms)
+    assert not glanced
+
+
+class Fused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.out_proj = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out_proj(self.attention(x[:, None], x[:, None], x[:, None])[0][:, 0])
+        return y
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "terms", "said"),
+    [
+        (lambda x: x.detach().sum(1), X, {}, "no gradient reaches"),
+        (lambda x: x.sqrt().sum(1), X, {}, "NaN or infinity"),
+        (MODEL, X, {"target": 3}, "index 3"),
+        (MODEL, X, {}, "None with an output"),
+        (MODEL, X, {"target": 0, "wrt": "9"}, "dotted name"),
+        (MODEL, X, {"target": 0, "batch_size": 0}, "positive int"),
+        (MODEL, X, {"target": 0, "seed": -1}, "from 0"),
+    ],
+)
+def test_what_goes_wrong_is_said_as_ever(model, x, terms, said):
+    with pytest.raises(enodo.BadArgument, match=said):
+        enodo.explain(model, x, "gradient", **terms)
+
+
+def test_an_error_of_the_model_is_its_own_and_its_pass_is_not_made_again():
+    calls = []
+
+    def broken(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        enodo.explain(broken, X, "gradient")
+    assert calls == [2]

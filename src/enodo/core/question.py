@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.futures import Future
 
 from . import comparing, targets, vjp
 from . import tree as trees
@@ -38,7 +39,7 @@ from .places import Visit, Where
 from .points import locate
 from .rules import Rules
 from .running import Call
-from .streaming import Points
+from .streaming import Points, read
 from .tables import Table
 from .values import Values
 
@@ -100,11 +101,20 @@ class Question(Asked):
         return self.scored_in(self.call.tile(k, self.wrt), [visit], k)
 
     def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
-        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""
-        output = self._run(call, visits, grad=False)
-        self.settle(output)
-        scores = self.score_of(output, k)
-        return _by_point(scores if self.create_graph else scores.detach(), k)
+        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times; `Pending` from a Future."""
+
+        def scores_of(output: Any) -> Tensor:
+            self.settle(output)
+            scores = self.score_of(output, k)
+            return _by_point(scores if self.create_graph else scores.detach(), k)
+
+        found: Tensor = read(super()._run(call, visits, grad=False), scores_of)
+        return found
+
+    def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
+        """A pass whose output is waited for."""
+        output = super()._run(call, visits, grad=grad, score=score)
+        return output.wait() if isinstance(output, Future) else output
 
     def game(self, features: Any = None) -> Game:
         """The score as a function of which features are present; see `core.features` for how they are given."""

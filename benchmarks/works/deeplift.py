@@ -30,6 +30,10 @@ def small() -> tuple[nn.Module, Tensor]:
     return cnn(), rows(4, 3, 32, 32)
 
 
+def relus() -> tuple[nn.Module, Tensor]:
+    return nn.Sequential(*[nn.ReLU() for _ in range(1000)], nn.Flatten()).eval(), rows(16, 20)
+
+
 class Modular(Block):
     """A residual block of modules alone."""
 
@@ -105,6 +109,11 @@ WORKS = [
         rounds=3,
     ),
     replace(work("guided_mlp", "guided backpropagation, 16 rows, MLP of 64", mlp, GUIDED), faster=1, rounds=40),
+    replace(
+        work("guided_relus", "guided backpropagation, 1,000 ReLUs (ms in all: us each)", relus, GUIDED),
+        faster=1,
+        floor=2.2,  # 5 us each for what a mode costs
+    ),
     replace(
         work("guided_resnet", "guided backpropagation, 4 rows, ResNet-18-like, 3 x 112 x 112", resnet, GUIDED),
         faster=1,

@@ -202,6 +202,38 @@ def test_models_that_answer_later() -> None:
             side.Occlusion(mlp).attribute_future()
 
 
+class Server:
+    """Answers when so many questions are open, the last of them first."""
+
+    def __init__(self, at_once: int, fails: int = -1) -> None:
+        self.at_once, self.fails, self.asked = at_once, fails, 0
+        self.open: list[tuple[Future[Tensor], tuple[Any, ...]]] = []
+
+    def __call__(self, *args: Any) -> Future[Tensor]:
+        future: Future[Tensor] = Future()
+        self.open.append((future, args))
+        if len(self.open) == self.at_once:
+            for number, (one, given) in reversed(list(enumerate(self.open))):
+                if self.asked + number == self.fails:
+                    one.set_exception(OSError("out of reach"))
+                else:
+                    one.set_result(mlp(*given))
+            self.asked, self.open = self.asked + len(self.open), []
+        return future
+
+
+def test_passes_of_a_model_that_answers_later_are_sent_together() -> None:
+    packed = {"target": 1, "perturbations_per_eval": 2}
+    server = Server(4)  # 7 points in passes of 2: it answers nothing before the fourth
+    torch.testing.assert_close(
+        ours.FeatureAblation(server).attribute_future(x, **packed).wait(),
+        ours.FeatureAblation(mlp).attribute(x, **packed),
+    )
+    assert server.asked == 4
+    with pytest.raises(Exception, match="out of reach"):
+        ours.FeatureAblation(Server(4, fails=2)).attribute_future(x, **packed).wait()
+
+
 def accuracy(state: Any, output: Tensor, batch: Any) -> Tensor:
     right = torch.stack([(output.argmax(1) == batch[-1]).sum(), torch.tensor(len(output))]).double()
     return right if state is None else state + right

@@ -67,6 +67,7 @@ def test_a_single_output_keeps_its_dimension() -> None:
 
 def test_a_score_of_the_whole_batch_and_several_inputs() -> None:
     compare("ShapleyValues", lambda x: net(x).sum(), inputs=x, feature_mask=MASK)
+    compare("ShapleyValues", lambda x: float(net(x).sum()), inputs=x, feature_mask=MASK)
     pair = (x[:, :3], x[:, 3:])
     masks = (torch.tensor([[0, 1, 1]]), torch.tensor([[1, 2]]))
     compare("ShapleyValues", Two().eval(), inputs=pair, target=2, feature_mask=masks, baselines=(0.1, x[:1, 3:]))

@@ -267,7 +267,7 @@ TABLE: list[Bad] = [
     bad("a window larger than the inputs", "shape", "(7,)|(6,)", method="occlusion", window=(7,)),
     bad("strides beyond the window", "strides", "(3,)|(2,)", method="occlusion", window=(2,), strides=3),
     bad("one row to be permuted", "inputs", "1 row|2 rows", method="feature_permutation", inputs=x[:1]),
-    bad("more sets than allowed", "size", "41 sets|at most 9", method="k_out", size=3, max_evaluations=9),
+    bad("more sets than allowed", "size", "at most 9|max_evaluations=41", method="k_out", size=3, max_evaluations=9),
     bad("a blur of a table", "baseline", "(2, 6)|Absence.mean", method=fa, baseline=Absence.blurred()),
     bad("a mean of ids", "baseline", "int64|floating", method=fa, model=text, inputs=ids, baseline=Absence.mean()),
     bad("tokens taken out of numbers", "baseline", "token ids", method=fa, baseline=Absence.dropped()),

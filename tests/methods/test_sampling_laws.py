@@ -31,6 +31,6 @@ def test_the_laws_hold_where_methods_sample(law: str, method: str, case: str) ->
 
 
 @pytest.mark.parametrize("law", ["rows", "chunks", "targets"])
-@pytest.mark.parametrize("method", [m for m in SAMPLED if m != "shapley_interactions"])
+@pytest.mark.parametrize("method", SAMPLED)
 def test_and_with_a_tolerance(law: str, method: str) -> None:
     LAWS[law](trial(method, case_of("cnn"), **SAMPLED[method] | {"tol": 0.2, "max_evaluations": 60}))

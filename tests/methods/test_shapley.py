@@ -10,6 +10,7 @@ from torch import Tensor
 
 import enodo
 from enodo import Absence, Each, SamplingWarning, SettlingWarning
+from enodo.methods.shapley import pairs
 from enodo.methods.shapley.every import shapley_weights
 from enodo.methods.shapley.pairs import Pairs, Plan, even_law, kernel_law
 from tests.methods.games import (
@@ -104,21 +105,18 @@ def test_the_expectation_over_a_background_by_brute_force() -> None:
 
 
 # ---------------------------------------------------------------- regression over pairs of coalitions
-def estimate(model: Any, n: int, law: Any, pairs: int, fixed: bool, least: int) -> tuple[Tensor, Tensor]:
+def estimate(model: Any, n: int, law: pairs.Law, count: int) -> tuple[Tensor, Tensor]:
     q = enodo.ask(model, everyone(n), target="all", needs=frozenset({"score", "absence"}))
-    estimate = Pairs(q.game(), Plan.of(law, n, pairs, least), fixed)
-    estimate.more(pairs)
+    estimate = Pairs(q.game(), law, Plan.of(law, n, count))
+    estimate.more(count)
     return estimate.answer()
 
 
 @pytest.mark.parametrize("n", [2, 5, 6])
 def test_the_regression_over_all_pairs_is_exact(n: int) -> None:
     table, model = random_game(n, 2)
-    for law, fixed, least, expected in (
-        (kernel_law, True, 1, by_orders(table, n)),
-        (even_law, False, 0, banzhaf_values(table, n)),
-    ):
-        values, stderr = estimate(model, n, law, 2 ** (n - 1), fixed, least)
+    for law, expected in ((pairs.SHAPLEY, by_orders(table, n)), (pairs.BANZHAF, banzhaf_values(table, n))):
+        values, stderr = estimate(model, n, law, 2 ** (n - 1))
         close(values[:, 0], expected)
         assert (stderr == 0).all()
 
@@ -133,13 +131,37 @@ def test_laws_of_size_count_every_coalition_once() -> None:
 
 def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
     n = 12
-    for pairs in (8, 30, 200, 2047):
-        plan = Plan.of(kernel_law, n, pairs, 1)
+    for count in (8, 30, 200, 2047):
+        plan = Plan.of(pairs.SHAPLEY, n, count)
         sizes = plan.whole.sum(1).unique().tolist()
         assert sizes == list(range(1, len(sizes) + 1))
-        assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= pairs
-        close(plan.weights.sum() + plan.rest, numbers(1)[0])
+        assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= count
+        close(plan.weights.sum() + (plan.chances * plan.worth).sum(), numbers(1)[0])
         assert not plan.sizes.numel() or int(plan.sizes[0]) == len(sizes) + 1
+
+
+@pytest.mark.parametrize("law", [pairs.SHAPLEY, pairs.BANZHAF])
+@pytest.mark.parametrize("n", [4, 5, 7])
+def test_columns_that_bend_are_games_whose_values_are_known(law: pairs.Law, n: int) -> None:
+    """d_i (t^2 - c) for each i as a game: its values by every coalition."""
+    plan = Plan.of(law, n, n)
+    bent = lambda x: ((2 * x - 1).mean(1, keepdim=True).square() - plan.bend) * (2 * x - 1) / 2  # noqa: E731
+    q = enodo.ask(bent, everyone(n), target="all", needs=frozenset({"score", "absence"}))
+    found = pairs.Pairs(q.game(), law, plan)._values(torch.cat([torch.zeros(n, n), torch.eye(n)], 1).double())
+    exact = ask(bent, n, "exact_shapley" if law.fixed else "banzhaf", target="all").tensor[:, 0]
+    if law.fixed:
+        exact = exact - exact.mean(1, keepdim=True)  # the sum is what is held, beside the columns
+    close(found, exact)
+
+
+def test_what_bends_with_the_size_of_coalitions_is_learnt() -> None:
+    """A score that saturates as more features come: where a plain regression is off, the second columns are not."""
+    n, w = 12, torch.randn(12, generator=torch.Generator().manual_seed(0)).double()
+    model = lambda x: (x @ w) * (x.mean(1) - 0.5).square()  # noqa: E731
+    exact = ask(model, n, "exact_shapley").tensor
+    found = ask(model, n, "kernel_shap", rows=50, max_evaluations=400)
+    assert (found.tensor - exact).norm(dim=1).mean() < 0.02 * exact.norm()
+    assert found.stderr.norm(dim=1).mean() < 0.03 * exact.norm()
 
 
 @pytest.mark.parametrize("method", ["shapley_sampling", "owen"])
@@ -264,7 +286,7 @@ def test_groups_share_and_the_values_of_features_add_up() -> None:
     close(found.delta, numbers(0, 0))
 
 
-@pytest.mark.parametrize("method", SAMPLED)
+@pytest.mark.parametrize("method", [*SAMPLED, "shapley_interactions"])
 def test_what_is_exact_has_settled(method: str) -> None:
     found = ask(smooth_game(5), 5, method, target=0, tol=0.01)
     assert found.stderr.max() == found.error.max() == 0

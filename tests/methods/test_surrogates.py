@@ -100,6 +100,14 @@ def test_the_slopes_of_lime_are_as_sure_as_they_say() -> None:
     assert 0.925 < inside < 0.985
 
 
+def test_a_coalition_that_is_given_twice_is_evaluated_once() -> None:
+    every = torch.tensor([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
+    twice = every[torch.arange(100) % 5]
+    once, found = (ask(smooth_game(3), 3, "lime", rows=4, target=1, coalitions=z) for z in (every, twice))
+    close(found.tensor, once.tensor, 1e-9)
+    assert found.rows == once.rows
+
+
 def test_neighbours_and_their_likeness_are_given() -> None:
     """A function sees the value, its neighbours and their coalitions; what it says is what counts."""
     x = numbers(1, 2, 3, 4)[None]
@@ -143,6 +151,27 @@ def test_sampled_interactions_are_as_sure_as_they_say() -> None:
     inside = ((matrix - exact).abs() <= 2 * stderr)[:, beside].double().mean()
     assert 0.92 < inside < 0.99
     close(matrix.sum(-1), found["features"], 1e-9)
+
+
+def test_interactions_stop_when_the_matrix_is_known_as_well_as_asked() -> None:
+    """A row that hardly bends stops before one that does, and each is what it is alone."""
+    model, x = smooth_game(12), numbers(0.2, 1)[:, None] * everyone(12, 2)
+    given: dict[str, Any] = {"target": 0, "tol": 0.2, "max_evaluations": 3000}
+    found = enodo.explain(model, x, "shapley_interactions", **given)
+    spread = torch.cat([found.stderr[:, None], found.details["interactions_stderr"]], 1).amax((1, 2))
+    close(2 * spread / found.tensor.abs().amax(1), found.error)
+    assert 0 < found.error.max() <= 0.2
+    assert found.rows < 2 * 2000
+    close(
+        enodo.explain(model, x[:1], "shapley_interactions", **given).details["interactions"][0],
+        found.details["interactions"][0],
+        1e-9,
+    )
+
+
+def test_too_few_evaluations_for_interactions_are_named() -> None:
+    with pytest.warns(enodo.SamplingWarning, match=r"the expected error of the interactions is \d+%"):
+        ask(smooth_game(12), 12, "shapley_interactions", target=0, max_evaluations=80)
 
 
 # ---------------------------------------------------------------- RISE and Sobol indices

@@ -37,6 +37,68 @@ def test_both_inputs_of_a_minimum_matter(name: str) -> None:
     torch.testing.assert_close(rescaled, torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
 
 
+A, B, ONE = torch.tensor([1.0, -1.0]), torch.tensor([0.0, -1.0]), torch.ones(1)
+DIFFERENCES: dict[str, Callable[[Tensor], Tensor]] = {  # a - b
+    "sub": lambda x: x[:, 0] - x[:, 1],
+    "in place": lambda x: x[:, 0].clone().sub_(x[:, 1]),
+    "matmul": lambda x: x @ A,
+    "einsum": lambda x: torch.einsum("i,bi->b", A, x),
+    "addmm": lambda x: torch.addmm(torch.zeros(1), x, A[:, None])[:, 0],
+    "bmm": lambda x: torch.bmm(x[:, None], A[None, :, None].expand(len(x), 2, 1))[:, 0, 0],
+    "conv_transpose": lambda x: F.conv_transpose1d(x[:, :, None], A[:, None, None])[:, 0, 0],
+    "batch norm": lambda x: 1 - F.batch_norm(F.linear(x, A[None]), ONE, ONE, -ONE, eps=0)[:, 0],
+    "mean": lambda x: (2 * x * A).mean(1),
+    "average pool": lambda x: F.avg_pool1d((x * A)[:, None], 2)[:, 0, 0] / 0.5,
+    "moved": lambda x: F.linear(x, A[None]).t().reshape(1, -1)[0].flip(0).flip(0),
+    "residual": lambda x: x[:, 0] + F.linear(x, B[None])[:, 0],
+    "residual, in place": lambda x: F.linear(x, B[None])[:, 0].add_(x[:, 0]),
+    "a bias that is computed": lambda x: torch.addmm(x[:, :1], x, B[:, None])[:, 0],
+    "joined": lambda x: torch.cat([F.linear(x, A[None]), x], 1)[:, 0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_however_what_is_compared_is_added_up(name: str) -> None:
+    x = torch.tensor([[5.0, 2.0], [1.0, 4.0]])
+    ask = {"method": "deeplift", "rule": "reveal_cancel"}
+    found = enodo.explain(lambda x: x[:, 0] - DIFFERENCES[name](x).relu(), x, **ask).tensor
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0], [0.5, 0.5]]))
+
+
+def test_several_terms_of_both_signs_by_hand() -> None:
+    """tanh(u - 2 v) of u = a - b and v = b - c: p is what speaks for u and against v, p = a + 2 c; n = -b - 2 b."""
+    x = torch.tensor([[0.4, 0.5, 0.3]], dtype=torch.float64)
+    layer = torch.tensor([[1.0, -1, 0], [0, 1, -1]], dtype=torch.float64)
+
+    def model(x: Tensor) -> Tensor:
+        u, v = F.linear(x, layer[:1]), F.linear(x, layer[1:])
+        return (u - v * 2).tanh()[:, 0]
+
+    p, n, f = torch.tensor(1.0).double(), torch.tensor(-1.5).double(), torch.tanh
+    plus, minus = (f(p) + f(n + p) - f(n)) / 2, (f(n) + f(p + n) - f(p)) / 2
+    found = enodo.explain(model, x, "deeplift", rule="reveal_cancel").tensor
+    torch.testing.assert_close(found, torch.stack([plus * 0.4, minus, plus * 0.6])[None])
+
+
+def test_a_residual_network_with_norms_is_complete() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Linear(2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            """(B, 2, 4, 4) -> (B, 3)."""
+            y = self.norm(self.conv(x)).relu_()
+            y = self.norm(self.conv(y))
+            y += x
+            scores: Tensor = self.head(F.avg_pool2d(y.relu_(), 4).flatten(1).tanh())
+            return scores
+
+    model, x, x0 = settled(Residual()), normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1)
+    need_complete(model, x, x0, target=1, rule="reveal_cancel")
+    need_complete(model, x, x0, target="all", rule="reveal_cancel")
+
+
 def test_a_conjunction_that_is_off() -> None:
     """relu(a + b - 1) at (1, -1): p = 1 and n = -1 cancel, and each order gives dy+ = (0 + 0) / 2 = 0, dy- = 0; from
     (1, 1) to (1, 0) all is b's."""

@@ -30,7 +30,7 @@ class Absence:
     | baseline | where a feature is absent there is |
     |---|---|
     | None | zero at `wrt`, also at a layer; token 0 of token ids |
-    | a number, tensor, structure or function | that (see `core.given.baseline_like`); at a layer, its value there |
+    | a number, tensor, structure or function | that (see `core.given.baseline_like`); of B rows one for each |
     | `Absence.at(value)` | a number, tensor or structure like the value at `wrt`, set there |
     | `Absence.blurred(sigma)` | the input, each channel blurred over its places |
     | `Absence.mean()`, `Absence.mean(data)` | each channel's mean over its places; the mean row of `data` |
@@ -40,7 +40,10 @@ class Absence:
     | `Absence.dropped()` | nothing: the sequence closes up over tokens taken out |
     | `Absence.painted(fn)` | what fn(values, absent) puts there; both (rows, ...) in the structure at `wrt` |
 
-    Methods that compare with a baseline but switch nothing off take those that are one baseline (or a background).
+    To a method that switches features off, a tensor of B rows is no background: row b stands in for row b of the inputs
+    alone, also where B is the size of a background that was meant; write `Absence.background(rows)` for the mean over
+    them. At a layer the value there at the baseline stands in. Methods that compare with a baseline but switch nothing
+    off take those that are one baseline (or a background).
     """
 
     name: str = "zero"

@@ -70,8 +70,8 @@ def gathered(
 
 def _details(answers: list[tuple[Question, Values]], lead: int) -> dict[str, Tensor]:
     """What the method found besides, of all blocks: rows end to end, other dimensions as long as the longest."""
-    found = {}
-    for name in answers[0][0].memo.get("details", {}):
+    found: dict[str, Tensor] = dict(answers[0][0].memo.get("details", {}))
+    for name in found if len(answers) > 1 else ():
         parts = [q.memo["details"][name] for q, _ in answers]
         size = torch.tensor([t.shape[lead + 1 :] for t in parts]).amax(0).tolist()
         for i, t in enumerate(parts):

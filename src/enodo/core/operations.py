@@ -153,7 +153,9 @@ class Bound:
     """A call with all its arguments bound except its floating-point tensors, the operands."""
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.func, self.args, self.kwargs = func, args, kwargs
+        self.func, self.kwargs = func, kwargs
+        # the model may go on with a list of its own
+        self.args: tuple[Any, ...] = tuple([*a] if type(a) is list else a for a in args)
         self.paths: list[Path] = []
         self.operands: list[Tensor] = []
         self.fixed: list[Tensor] = []  # the tensors of other dtypes: masks and indices

@@ -13,7 +13,7 @@ from .budget import is_out_of_memory
 from .partial import Replay
 from .places import Visit
 from .reach import MOST, Patch
-from .record import Record, Unsuited
+from .record import Record, Unsuited, now
 from .values import Values
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Partly:
         q.budget.curious = False  # what would measure this pass is seen in the record
         try:
             with record:
-                q.scored_in(q.call, [visit], 1)
+                now(q.scored_in(q.call, [visit], 1))
         except Exception:
             q.budget.curious = curious  # a full pass is measured
             raise

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.futures import Future
 
 from . import comparing, targets, vjp
 from . import tree as trees
@@ -34,11 +35,11 @@ from .features import Features
 from .game import Game
 from .lasting import dataclass
 from .ledger import Ledger
-from .places import Visit, Where
+from .places import Sight, Visit, Where
 from .points import locate
 from .rules import Rules
 from .running import Call
-from .streaming import Points
+from .streaming import Points, read
 from .tables import Table
 from .values import Values
 
@@ -100,11 +101,20 @@ class Question(Asked):
         return self.scored_in(self.call.tile(k, self.wrt), [visit], k)
 
     def scored_in(self, call: Call, visits: list[Visit], k: int) -> Tensor:
-        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times."""
-        output = self._run(call, visits, grad=False)
-        self.settle(output)
-        scores = self.score_of(output, k)
-        return _by_point(scores if self.create_graph else scores.detach(), k)
+        """Scores (k, B) or (k, T, B) in one pass of a call that has the rows k times; `Pending` from a Future."""
+
+        def scores_of(output: Any) -> Tensor:
+            self.settle(output)
+            scores = self.score_of(output, k)
+            return _by_point(scores if self.create_graph else scores.detach(), k)
+
+        found: Tensor = read(super()._run(call, visits, grad=False), scores_of)
+        return found
+
+    def _run(self, call: Call, visits: list[Visit], *, grad: bool, score: bool = True) -> Any:
+        """A pass whose output is waited for."""
+        output = super()._run(call, visits, grad=grad, score=score)
+        return output.wait() if isinstance(output, Future) else output
 
     def game(self, features: Any = None) -> Game:
         """The score as a function of which features are present; see `core.features` for how they are given."""
@@ -148,20 +158,26 @@ class Question(Asked):
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
 
-        With `ends` the first point is the baseline and the last the inputs: their scores need no pass of their own.
+        With `ends` the first point is the baseline and the last the inputs: what is known of them needs no other pass.
         """
 
-        def run(x: Values, k: int) -> tuple[Values, Values, Tensor]:
+        def run(x: Values, k: int) -> tuple[Values, Values, Tensor, Sight]:
             sight, output = self.passed(x, k, grad=True)
             at, scores = sight.values, self.score_of(output, k)
             g = self._gradients(scores, at, k)
             at = at if self.create_graph else at.map(torch.Tensor.detach)
-            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores
+            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores, sight.without_values()
 
-        for i, j, (at, g, scores) in self.stream(n, points, run):
+        def met(block: tuple[int, int, tuple[Values, Values, Tensor, Sight]]) -> tuple[int, int, tuple[Values, Values]]:
+            i, j, (at, g, scores, sight) = block
             if ends:
                 self._note_ends(_by_point(scores, j - i), i == 0, j == n)
-            yield i, j, (at, g)
+            if ends and j == n and sight.alike and "sight" not in self.memo:
+                self._check(sight)
+                self.memo.update(sight=sight, x=at.map(lambda t: t[-1].clone()))
+            return i, j, (at, g)
+
+        return map(met, self.stream(n, points, run))  # no loop's variable keeps a block while the next is made
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
         """The values at `wrt`, with the inputs set to points of `entry_x`'s space."""

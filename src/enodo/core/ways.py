@@ -21,6 +21,7 @@ from .columns import Columns, Sparing
 from .painting import painted
 from .partly import MISSED, Partly
 from .places import Visit
+from .record import now
 from .removal import tokens_of
 from .values import Values
 
@@ -150,7 +151,7 @@ class Few:
         visit = Visit(q.wrt, Values([mode.hand_out()]), False, False, q.sight)
         try:
             with mode:
-                scores = q.scored_in(q.call.tile(k, q.wrt), [visit], k)
+                scores = now(q.scored_in(q.call.tile(k, q.wrt), [visit], k))
         except MISSED as error:
             if is_out_of_memory(error):
                 raise

@@ -15,6 +15,7 @@ from enodo.core.game import Game
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
+from enodo.methods.shapley.every import check_evaluations
 
 
 @method(
@@ -68,13 +69,13 @@ def occlusion(q: Question, *, window: Any = None, strides: Any = None) -> Values
     needs="score absence",
     claims="shared",
 )
-def k_out(q: Question, *, features: Any = None, size: int = 2, max_evaluations: int = 20_000) -> Values:
+def k_out(q: Question, *, features: Any = None, size: int = 2, max_evaluations: int = 5000) -> Values:
     """What the score loses without each set of at most `size` features, shared out within the set.
 
     a_i = mean over s from 0 to size - 1, and over the sets R of s other features, of f(x without R) - f(x without R and
     i), in units of the score: within each set of `size` features the Shapley value of what is lost, averaged over the
-    sets that i is in. size=1 is feature ablation, size=n the Shapley value. All sets are run, no more than
-    `max_evaluations` of them.
+    sets that i is in. size=1 is feature ablation, size=n the Shapley value. All sets are run, which for n
+    features and size 2 are n (n + 1) / 2; more than `max_evaluations` of them are refused, with their number.
 
     >>> import torch, enodo
     >>> enodo.explain(lambda x: x[:, :2].amax(1), torch.tensor([[3.0, 3.0, 1.0]]), "k_out", size=2).tensor
@@ -82,17 +83,18 @@ def k_out(q: Question, *, features: Any = None, size: int = 2, max_evaluations: 
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         refuse("size", size, "a whole number from 1", kind=BadType)
+    check_evaluations(max_evaluations)
     game = q.game(features)
     size, n = min(size, game.n), game.n
-    total = losses(game)
     if size == 1:
-        return game.spread(total)
+        return game.spread(losses(game))
     if game.counts is not None:
         refuse("features", f"{game.counts.tolist()} features by row", "the same number in every row, to leave out sets")
     count = sum(comb(n, s) for s in range(1, size + 1))
     if count > max_evaluations:
-        instead = "Take larger features, fewer at a time, or raise max_evaluations."
+        instead = f"Take larger features (features=), a smaller size, or write max_evaluations={count} to run them all."
         refuse("size", f"{size} of {n} features: {count} sets", f"at most {max_evaluations}", instead)
+    total = losses(game)
     with_, all_ = total, total.sum(-1, keepdim=True)  # what is lost without the sets of s features: those with i, all
     for s in range(1, size):
         before, (with_, all_) = all_ - with_, _lost(game, s + 1)

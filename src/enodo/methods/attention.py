@@ -151,7 +151,8 @@ def _placed(q: Question, i: int, scores: Tensor, reshape: Any, upsample: Any) ->
     paper="Bahdanau et al. 2014, arXiv:1409.0473, equation 6",
     when="What one layer of a transformer looks at; says little about the score, being one step of many.",
     needs="gradient",
-    claims="map",
+    claims="map size",
+    counts="share of attention",
 )
 def raw_attention(
     q: Question,
@@ -185,8 +186,9 @@ def raw_attention(
     paper="Abnar and Zuidema 2020, arXiv:2005.00928, equation 1",
     when="Where the information in a transformer's tokens comes from, through all layers; the same for every class.",
     needs="gradient",
-    claims="map",
+    claims="map size",
     aliases=("rollout",),
+    counts="share of attention",
 )
 def attention_rollout(
     q: Question,
@@ -230,7 +232,7 @@ def attention_rollout(
     title="Gradient-weighted attention rollout",
     paper="Chefer et al. 2021, arXiv:2103.15679, equations 5 to 11",
     when="Which tokens or patches of a transformer speak for a class: attention, counted where it raises the score.",
-    claims="map",
+    claims="map size",
 )
 def gradient_rollout(
     q: Question,

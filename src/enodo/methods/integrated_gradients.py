@@ -10,7 +10,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .path import MAX_STEPS, check_steps, line, nodes_with_ends, settle, sizes_up_to, weighted_sum
+from .path import MAX_STEPS, check_steps, line, nodes_and_ends, settle, sizes_up_to, weighted_sum
 
 SMALLEST = 3  # the nested rule that error control begins with, of 7 nodes
 
@@ -53,7 +53,7 @@ def integrated_gradients(
     way = x - x0 if multiply else x.map(torch.ones_like)
     if tol is None:
         check_steps(steps)
-        alphas, weights = nodes_with_ends(quadrature, steps, saturation, x.leaves[0].dtype)
+        alphas, weights = nodes_and_ends(quadrature, steps, saturation, x.leaves[0].dtype)
         return weighted_sum(q.grads(weights.shape[0], line(x0, x, alphas), ends=True), weights) * way
     sizes = sizes_up_to(max_steps)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from enodo.core.errors import BadType, nearest, refuse
 from enodo.core.operations import is_live, spelling
@@ -103,7 +104,15 @@ def _several(value: Any) -> bool:
 
 
 def _div(input: Any, other: Any, **_: Any) -> Treatment:
-    return lrp.divided if is_live(other) else PLAIN
+    if not is_live(other):
+        return PLAIN
+    return lrp.divided if is_live(input) else Decompose(_inverse)
+
+
+def _inverse(input: Any, other: Tensor, **_: Any) -> Tensor:
+    """A constant by what is on the path: 1 / x is x.reciprocal(), and a gate as that is."""
+    y = torch.reciprocal(other)
+    return y if isinstance(input, (int, float)) and input == 1 else y * input
 
 
 def _is_gate(t: Any) -> bool:

@@ -19,7 +19,7 @@ from .differences import bilinear, matrix_product, picked, product, quotient, re
 from .linear import BY_PLACE, LINEAR, only_first
 from .losses import LOSSES
 from .recurrent import RECURRENT
-from .sequences import SEQUENCES
+from .sequences import SEQUENCES, contracted
 
 
 def _by_places(*args: Any, **kwargs: Any) -> Treatment:
@@ -37,6 +37,11 @@ def _mul(input: Any, other: Any) -> Treatment:
     return product if isinstance(input, Tensor) and isinstance(other, Tensor) else PLAIN
 
 
+def _einsum(equation: Any, *operands: Any) -> Treatment:
+    live = sum(is_live(t) for _, t in tensors_in(operands, {}))
+    return Decompose(contracted) if live > 2 and isinstance(equation, str) else bilinear
+
+
 def _abs(input: Any) -> Treatment:
     if not input.is_complex():
         return secant(None)
@@ -47,7 +52,7 @@ def _power(input: Any, exponent: Any) -> Treatment:
     return Decompose(composites.power) if is_live(exponent) and is_live(input) else secant(1 / 3, relative=True)
 
 
-_BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross".split()
+_BILINEAR = "tensordot outer ger dot vdot inner kron cross linalg_cross".split()
 WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split()
 
 RESCALE = Table(
@@ -66,6 +71,7 @@ RESCALE = Table(
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(WEIGHTED, only_first(bilinear)),
         "bilinear": Decompose(composites.bilinear),
+        "einsum": Depends(_einsum),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),
         **dict.fromkeys(BY_PLACE, Depends(_by_places)),
         **dict.fromkeys(("where", "masked_fill"), switched),

@@ -97,6 +97,24 @@ def _xlogy(input: Any, other: Any) -> Tensor:
     return y
 
 
+def contracted(equation: str, *operands: Any) -> Tensor:
+    """An einsum of several factors as a chain of einsums of two."""
+    factors = list(operands[0] if isinstance(operands[0], (list, tuple)) else operands)
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if not arrow:  # what stands once is kept, in the order of the alphabet
+        output = "..." * ("..." in inputs) + "".join(sorted(i for i in inputs if i.isalpha() and inputs.count(i) == 1))
+    while len(factors) > 2:
+        one, two, *rest = terms
+        wanted = "".join([*rest, output])
+        kept = "".join(i for i in dict.fromkeys(one + two) if i.isalpha() and i in wanted)
+        kept = "..." * ("..." in one + two) + kept
+        factors[:2] = [torch.einsum(f"{one},{two}->{kept}", *factors[:2])]
+        terms = [kept, *rest]
+    y: Tensor = torch.einsum(f"{','.join(terms)}->{output}", *factors)
+    return y
+
+
 def _adding(places: tuple[int, str], fine: tuple[Any, ...]) -> Depends:
     """Linear where entries that meet are added up."""
 

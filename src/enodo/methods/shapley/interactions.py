@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +14,10 @@ from enodo.core.registry import method
 from enodo.core.values import Values
 
 from .every import check_evaluations, contributions, every, fits, shapley_weights, synergies
-from .found import Found, answer
-from .methods import EVALUATIONS
-from .second_order import matrix, sampled
+from .found import Found, answer, exactly
+from .methods import EVALUATIONS, regressed
+from .pairs import SHAPLEY
+from .second_order import Twos, matrix
 
 
 @method(
@@ -24,14 +27,16 @@ from .second_order import matrix, sampled
     when="Whether two features count together: more than each alone (synergy), or less (redundancy).",
     needs="score absence",
 )
-def shapley_interactions(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS) -> Values:
+def shapley_interactions(
+    q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS, tol: float | None = None
+) -> Values:
     """Shapley values as values, and how they come about by each feature alone and by every two together.
 
     `details["interactions"]` is symmetric, (B, n, n), in units of the score: half of the Shapley interaction index
     sum over S without i, j of |S|! (n - |S| - 2)! / (n - 1)! (f(S + i + j) - f(S + i) - f(S + j) + f(S)) beside the
     diagonal, and on it what is left of the feature's Shapley value, so that each row sums to that. Exact where all 2^n
     coalitions fit into `max_evaluations`; otherwise sampled, with standard errors of the values, and of the matrix in
-    `details["interactions_stderr"]` (`methods.shapley.second_order`).
+    `details["interactions_stderr"]` (`methods.shapley.second_order`). `tol` asks it of the values and of the matrix.
 
     >>> import torch, enodo
     >>> a = enodo.explain(lambda x: x[:, 0] * x[:, 1] + x[:, 2], torch.ones(1, 3), "shapley_interactions")
@@ -44,13 +49,14 @@ def shapley_interactions(q: Question, *, features: Any = None, max_evaluations: 
 
     def solve(q: Question, game: Game) -> Found:
         if not fits(game.n, max_evaluations):
-            return sampled(q, game, max_evaluations)
+            return regressed(q, features, game, SHAPLEY, max_evaluations, tol, partial(Twos, game))
         alone, together = shapley_weights(game.n), shapley_weights(max(game.n - 1, 1))
         values: Any = 0
         index: Any = 0
         for z, v in every(game):
             values = values + contributions(z, v, alone)
             index = index + synergies(z, v, together)
-        return matrix(values, index, torch.zeros_like(values), torch.zeros_like(index))
+        found = matrix(values, torch.zeros_like(values), index, torch.zeros_like(index))
+        return replace(found, error=exactly(values, tol).error)
 
     return answer(q, features, solve, complete=True)

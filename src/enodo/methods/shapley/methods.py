@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from enodo.core.errors import BadType, refuse
@@ -12,9 +13,9 @@ from enodo.core.values import Values
 
 from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
 from .found import Found, answer, exactly
-from .pairs import Pairs, Plan, even_law, kernel_law
+from .pairs import BANZHAF, SHAPLEY, Law, Pairs, Plan
 from .permutations import Orders
-from .sampling import sample
+from .sampling import Sampler, sample
 
 EVALUATIONS = 1000
 FIRST = 64  # evaluations before the first look at how well the answer is known
@@ -52,7 +53,7 @@ def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2
     "kernel_shap",
     title="KernelSHAP",
     paper="Lundberg and Lee 2017, arXiv:1705.07874, theorem 2; Covert and Lee 2021, arXiv:2012.01536, section 4",
-    when="Shapley values of up to some hundred features of any model, from few evaluations.",
+    when="Shapley values of up to some hundred features of any model: the first choice, with the least error.",
     needs="score absence",
 )
 def kernel_shap(
@@ -70,10 +71,7 @@ def kernel_shap(
         n = game.n
         if fits(n, max_evaluations):
             return exactly(summed(game, shapley_weights(n)), tol)
-        most = max_evaluations // 2
-        first = max(2 * n, FIRST // 2)
-        plan = Plan.of(kernel_law, n, most if tol is None else min(most, first), 1)
-        return sample(q, features, Pairs(game, plan, fixed=True), most, tol, first)
+        return regressed(q, features, game, SHAPLEY, max_evaluations, tol)
 
     return answer(q, features, solve, complete=True)
 
@@ -82,7 +80,7 @@ def kernel_shap(
     "shapley_sampling",
     title="Shapley values by sampled orders",
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
-    when="Shapley values with the plainest of standard errors. KernelSHAP mostly needs fewer evaluations.",
+    when="Shapley values with the plainest of standard errors. KernelSHAP needs half the evaluations or fewer.",
     needs="score absence",
     aliases=("shapley_value_sampling",),
 )
@@ -138,12 +136,24 @@ def banzhaf(
         n = game.n
         if fits(n, max_evaluations):
             return exactly(summed(game, banzhaf_weights(n)), tol)
-        most = max_evaluations // 2
-        first = max(2 * n, FIRST // 2)
-        plan = Plan.of(even_law, n, most if tol is None else min(most, first), 0)
-        return sample(q, features, Pairs(game, plan, fixed=False), most, tol, first)
+        return regressed(q, features, game, BANZHAF, max_evaluations, tol)
 
     return answer(q, features, solve)
+
+
+def regressed(
+    q: Question,
+    features: Any,
+    game: Game,
+    law: Law,
+    max_evaluations: int,
+    tol: float | None,
+    make: Callable[[Pairs], Sampler] = lambda pairs: pairs,
+) -> Found:
+    """What pairs of coalitions say under a law; `make` puts another estimate around them."""
+    most, first = max_evaluations // 2, max(2 * game.n, FIRST // 2)
+    plan = Plan.of(law, game.n, most if tol is None else min(most, first))
+    return sample(q, features, make(Pairs(game, law, plan)), most, tol, first)
 
 
 def units(n: int, max_evaluations: int) -> int:

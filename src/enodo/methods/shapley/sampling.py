@@ -48,12 +48,14 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
     if tol is None:
         sampler.more(most)
         values, stderr = sampler.answer()
-        warn_if_loose(q, values, stderr, most * sampler.cost)
+        known = {"attribution": (values, stderr)} | _pairs(sampler.details)
+        for name, (found, spread) in known.items():
+            warn_if_loose(q, name, found, spread, most * sampler.cost)
         return Found(values, stderr, details=sampler.details)
     done = min(first, most)
     sampler.more(done)
     values, stderr = sampler.answer()
-    error, details = _width(values, stderr), sampler.details
+    error, details = _width(values, stderr, sampler.details), sampler.details
     rows = torch.arange(q.rows)
     while done < most:
         open_ = error[:, rows] > tol
@@ -69,7 +71,7 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         new, spread = sampler.answer()
         values[:, rows] = torch.where(open_[..., None], new, values[:, rows])
         stderr[:, rows] = torch.where(open_[..., None], spread, stderr[:, rows])
-        error[:, rows] = torch.where(open_, _width(new, spread), error[:, rows])
+        error[:, rows] = torch.where(open_, _width(new, spread, sampler.details), error[:, rows])
         for name, t in sampler.details.items():
             details[name][:, rows] = torch.where(along(open_, t), t, details[name][:, rows])
     worst = error.max().item()
@@ -83,9 +85,16 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
     return Found(values, stderr, error, details)
 
 
-def _width(values: Tensor, stderr: Tensor) -> Tensor:
-    """(T, B): the widest half of an interval, relative to the largest value."""
-    return _ratio(SIGMAS * stderr.amax(-1), values.abs().amax(-1))
+def _pairs(details: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The details that have standard errors, with them."""
+    return {name: (t, details[f"{name}_stderr"]) for name, t in details.items() if f"{name}_stderr" in details}
+
+
+def _width(values: Tensor, stderr: Tensor, details: dict[str, Tensor]) -> Tensor:
+    """(T, B): the widest half of an interval, of the values and of details, relative to the largest value."""
+    spreads = [stderr, *(spread for _, spread in _pairs(details).values())]
+    widest = torch.stack([t.flatten(2).amax(-1) for t in spreads]).amax(0)
+    return _ratio(SIGMAS * widest, values.abs().amax(-1))
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
@@ -93,16 +102,18 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(part == 0, part, part / whole)
 
 
-def warn_if_loose(q: Question, values: Tensor, stderr: Tensor, spent: int) -> None:
-    """Name the expected error where a budget is too small for the number of features."""
-    expected = _ratio(stderr.norm(dim=-1), values.norm(dim=-1)).max().item()
+def warn_if_loose(q: Question, name: str, values: Tensor, stderr: Tensor, spent: int) -> None:
+    """Name the expected error of what is called `name` where a budget is too small for the number of features."""
+    part, whole = (torch.linalg.vector_norm(t.flatten(2), dim=-1) for t in (stderr, values))
+    expected = _ratio(part, whole).max().item()
     if expected > LOOSE:
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
+        told = f"{expected:.0%} (relative, L2)" if expected < float("inf") else "not zero, as its values are"
         _say(
             q,
-            f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the attribution is "
-            f"{expected:.0%} (relative, L2). {remedy}, or group features.",
+            f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the {name} is "
+            f"{told}. {remedy}, or group features.",
             SamplingWarning,
         )
 

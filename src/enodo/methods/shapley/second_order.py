@@ -14,28 +14,40 @@ import torch
 from torch import Tensor
 
 from enodo.core.game import Game
-from enodo.core.question import Question
 
 from .every import by_pair, by_size, lifted, shapley_weights
 from .found import Found
-from .pairs import Pairs, Plan, kernel_law
-from .sampling import warn_if_loose
+from .pairs import Pairs
 
 PER_PRODUCT = 2  # coalitions that a model has for each product of two features, at least
 
 
-def sampled(q: Question, game: Game, max_evaluations: int) -> Found:
-    """Shapley values by regression, and the matrix of interactions from the same coalitions."""
-    n, most = game.n, max_evaluations // 2
-    pairs = Pairs(game, Plan.of(kernel_law, n, most, 1), fixed=True)
-    pairs.more(most)
-    values, stderr = pairs.answer()
-    warn_if_loose(q, values, stderr, 2 * most)
-    index, spread = _index(pairs, values)
-    return matrix(values, index, stderr, spread)
+class Twos:
+    """The estimate of Shapley values by regression, and of the matrix of interactions from the same coalitions."""
+
+    cost = Pairs.cost
+
+    def __init__(self, game: Game, pairs: Pairs) -> None:
+        self.game, self.pairs = game, pairs
+        self.details: dict[str, Tensor] = {}
+
+    def more(self, units: int) -> None:
+        """Evaluate this many pairs of coalitions more."""
+        self.pairs.more(units)
+
+    def answer(self) -> tuple[Tensor, Tensor]:
+        """Values of features and their standard errors, (T, B, n); the matrix and its own are in `details`."""
+        values, stderr = self.pairs.answer()
+        found = matrix(values, stderr, *_index(self.pairs, values))
+        self.details = found.details
+        return values, stderr
+
+    def keep(self, game: Game, rows: Tensor) -> Twos:
+        """The same estimate for some of the rows."""
+        return Twos(game, self.pairs.keep(game, rows))
 
 
-def matrix(values: Tensor, index: Tensor, stderr: Tensor, spread: Tensor) -> Found:
+def matrix(values: Tensor, stderr: Tensor, index: Tensor, spread: Tensor) -> Found:
     """Half of the index beside the diagonal; on it what is left of the value. With standard errors of both."""
     eye = torch.eye(values.shape[-1], dtype=torch.bool, device=values.device)
     beside, around = (torch.where(eye, 0, t / 2) for t in (index, spread))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from enodo.methods.shapley.pairs import inverse
 
 START = (0.5, 0.25, 0.12, 0.06, 0.03)  # penalties to begin with, relative to one at which all slopes are zero
 NEWTON = 10  # steps of the active set at each of them, before the method that always converges
@@ -51,6 +54,16 @@ class Moments:
         pulled = centred * share[..., None]
         return Moments(share, centred, apart, pulled.mT @ centred, times(apart, pulled), mean, level)
 
+    @cached_property
+    def inverted(self) -> Tensor:
+        """(B, n, n): the inverse of `gram`, or its pseudoinverse."""
+        return inverse(self.gram)
+
+    @cached_property
+    def free(self) -> Tensor:
+        """(T, B, n): the slopes without a penalty; of several the smallest."""
+        return times(self.along, self.inverted)
+
     def intercept(self, slopes: Tensor) -> Tensor:
         """(T, B): what lets the model pass through the means."""
         return self.y - (slopes * self.z).sum(-1)
@@ -79,7 +92,7 @@ def lasso(moments: Moments, penalty: float) -> Tensor:
     """
     gram, along = moments.gram, moments.along
     scale = along.abs().amax(-1, keepdim=True).clamp(min=1e-300)
-    slopes = _newton(gram, along, penalty, torch.zeros_like(along), NEWTON)
+    slopes = _newton(gram, along, penalty, moments.free, NEWTON)
     open_ = _violation(gram, along, penalty, slopes) > TOLERANCE * scale[..., 0]
     if open_.any():
         led = torch.zeros_like(along)

@@ -18,7 +18,6 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
-from enodo.methods.shapley.pairs import inverse
 from enodo.methods.shapley.sampling import sample
 
 from .linear import Fit, Moments, lasso, ridge, times
@@ -116,8 +115,7 @@ class Surrogate:
         """Evaluate coalitions (k, 1 or B, n)."""
         self.sampled = sampled
         rows = self.game.q.rows
-        played = z[:, 0] if z.shape[1] == 1 and rows > 1 else z
-        v = torch.cat([lifted(s) for _, _, s in self.game.stream(len(z), lambda i, j: played[i:j])])
+        v = lifted(self.game.play(z[:, 0] if z.shape[1] == 1 else z))
         weights = self.near.weights(self.game, z).to(v.device)
         self.met.append((z.to(v.device, v.dtype).expand(-1, rows, -1).movedim(0, 1), v.movedim(0, -1), weights))
 
@@ -136,10 +134,9 @@ class Surrogate:
 
     def _errors(self, moments: Moments) -> Tensor:
         """Standard errors of the slopes without a penalty (White 1980, HC3)."""
-        inverted = inverse(moments.gram)
-        pull = (moments.centred @ inverted) * moments.share[..., None]
+        pull = (moments.centred @ moments.inverted) * moments.share[..., None]
         own = (pull * moments.centred).sum(-1) + moments.share
-        rest = moments.apart - times(times(moments.along, inverted), moments.centred.mT)
+        rest = moments.apart - times(moments.free, moments.centred.mT)
         rest = rest / (1 - own).clamp(min=1e-3)
         return times(rest.square(), pull.square()).sqrt()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from enodo import Absence, Features
 from enodo.captum.attr._utils.attribution import InternalAttribution, LayerAttribution, NeuronAttribution
-from enodo.captum.attr._utils.perturbation import Perturbing, awaited, in_future, limit
+from enodo.captum.attr._utils.perturbation import Perturbing, in_future, limit, promised
 
 
 class FeatureAblation(Perturbing):
@@ -56,7 +56,7 @@ class FeatureAblation(Perturbing):
     ) -> Any:
         """What `attribute` returns, as a Future, of a `forward_func` that returns Futures."""
         waiting = copy.copy(self)
-        waiting.forward_func = awaited(self.forward_func)
+        waiting.forward_func = promised(self.forward_func)
         return in_future(
             lambda: FeatureAblation.attribute(
                 waiting,
@@ -149,7 +149,7 @@ class FeaturePermutation(FeatureAblation):
     ) -> Any:
         """As `FeatureAblation.attribute_future`."""
         waiting = copy.copy(self)
-        waiting.forward_func = awaited(self.forward_func)
+        waiting.forward_func = promised(self.forward_func)
         more = (perturbations_per_eval, show_progress)
         return in_future(
             lambda: FeaturePermutation.attribute(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from enodo.captum.attr._utils.perturbation import Perturbing, awaited, in_future
+from enodo.captum.attr._utils.perturbation import Perturbing, in_future, promised
+from enodo.core.targets import tensor_of
 
 MOST = 2**30  # evaluations: as many as its users ask for
 
@@ -38,7 +38,8 @@ def _every(shape: list[int]) -> Callable[[Any], Any]:
     """A target that takes every number of a row's output, and tells the shape that they have there."""
 
     def target(output: Any) -> Any:
-        if not isinstance(output, Tensor) or output.ndim < 2:
+        output = tensor_of(output)
+        if output.ndim < 2:
             return output
         shape[:] = output.shape[1:]
         return output.flatten(1)
@@ -99,7 +100,7 @@ class ShapleyValueSampling(Sampled):
     ) -> Any:
         """The answer as a Future, where `forward_func` returns Futures."""
         waiting = copy.copy(self)
-        waiting.forward_func = awaited(self.forward_func)
+        waiting.forward_func = promised(self.forward_func)
         given = {"inputs": inputs, "baselines": baselines, "target": target, "feature_mask": feature_mask}
         given |= {"perturbations_per_eval": perturbations_per_eval, "show_progress": show_progress}
         given |= {} if isinstance(self, ShapleyValues) else {"n_samples": n_samples}

@@ -138,14 +138,14 @@ def whole(fn: Callable[..., Any], target: Any, more: tuple[Any, ...], error: Exc
     return model
 
 
-def awaited(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn`, which returns a Future, as a function that waits for what it holds."""
+def promised(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, which has to return a Future."""
 
     def model(*args: Any, **kwargs: Any) -> Any:
         output = fn(*args, **kwargs)
         if not isinstance(output, Future):
             refuse("forward_func", f"one that returned {type(output).__name__}", "one that returns a Future, as asked")
-        return output.wait()
+        return output
 
     return model
 

@@ -28,11 +28,12 @@ class Names:
         else:
             masks = mask if isinstance(mask, tuple) else (mask,)
         flat = torch.cat([torch.as_tensor(m).flatten() for m in masks])
-        first = int(flat.min()) if flat.numel() else 0
+        known = flat.unique()
+        first, last = (int(known[0]), int(known[-1])) if len(known) else (0, -1)
         self.mask: Any = tuple(torch.as_tensor(m) - first for m in masks)
         self.mask = self.mask if self.several else self.mask[0]
-        self.known = flat.unique() - first  # the numbers that there are
-        self.count = int(self.known[-1]) + 1 if len(self.known) else 0
+        self.known = known - first  # the numbers that there are
+        self.count = last + 1 - first
 
     def like(self, baselines: Any) -> Any:
         """Baselines in the structure of the inputs, numbers for none."""

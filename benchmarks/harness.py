@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import accuracy
+from . import accuracy, samplers
 from .work import Work
 
-ERRORS = {f"error_{case}": case for case in accuracy.CASES}  # as the command line calls them
+TABLES = {"error": accuracy, "sampler": samplers}  # of errors, beside the works
+ERRORS = {f"{kind}_{case}": (kind, case) for kind, t in TABLES.items() for case in t.CASES}  # as the command line asks
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 COLUMNS = (
     "work", "ours", "Captum", "Captum / ours", "promised", "peak MiB, ours", "Captum", "ours / Captum", "promised",
@@ -53,14 +54,13 @@ def main() -> None:
     if not chosen:
         parser.error(f"no work is called like that; there are {', '.join([*WORKS, *ERRORS])}")
     works = report(COLUMNS, [(lambda w=work: line(w, measure(w))) for name, work in WORKS.items() if name in chosen])
-    errors = report(
-        accuracy.COLUMNS,
-        [(lambda c=case: accuracy.line(c, child(c, "error"))) for key, case in ERRORS.items() if key in chosen],
-    )
     before = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    works = merged(works, before, [work.about for work in WORKS.values()])
-    errors = merged(errors, before, list(ERRORS.values()))
-    RESULTS.write_text("\n".join([HEADER.format(machine=machine()), *works, accuracy.TITLE, *errors, ""]))
+    text = [HEADER.format(machine=machine()), *merged(works, before, [work.about for work in WORKS.values()])]
+    for kind, t in TABLES.items():
+        asked = [case for name, (of, case) in ERRORS.items() if of == kind and name in chosen]
+        found = report(t.COLUMNS, [(lambda c=case, t=t, k=kind: t.line(c, child(c, k))) for case in asked])
+        text += [t.TITLE, *merged(found, before, list(t.CASES.values()))]
+    RESULTS.write_text("\n".join([*text, ""]))
     print(f"written: {RESULTS.name}")
 
 
@@ -76,9 +76,9 @@ def first(text: str) -> str:
 
 
 def answer(works: dict[str, Work], name: str, side: str) -> dict[str, Any]:
-    """What a child is asked: the errors of a model, the seconds of all sides or the memory of one."""
-    if side == "error":
-        return accuracy.measure(name)
+    """What a child is asked: the errors of a case, the seconds of all sides or the memory of one."""
+    if side in TABLES:
+        return TABLES[side].measure(name)
     return speed(works[name]) if side == "all" else memory(works[name], side)
 
 

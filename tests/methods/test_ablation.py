@@ -192,3 +192,13 @@ def test_counts_and_decisions_are_scores_like_any_other(method: str) -> None:
     for dtype in (torch.bool, torch.uint8, torch.int64):
         got = enodo.explain(lambda t, dtype=dtype: sign(t).to(dtype), x, method)
         torch.testing.assert_close(got.tensor, expected.tensor)
+
+
+def test_a_model_that_returns_numpy() -> None:
+    def model(t: Tensor) -> object:
+        return linear(t).numpy()
+
+    with pytest.raises(BadArgument, match=r"torch\.as_tensor\(out\)"):
+        enodo.explain(model, x, "feature_ablation", target=1)
+    found = enodo.explain(model, x, "feature_ablation", target=lambda out: torch.as_tensor(out)[:, 1])
+    torch.testing.assert_close(found.tensor, W[1] * x)

@@ -100,6 +100,14 @@ def test_the_slopes_of_lime_are_as_sure_as_they_say() -> None:
     assert 0.925 < inside < 0.985
 
 
+def test_a_coalition_that_is_given_twice_is_evaluated_once() -> None:
+    every = torch.tensor([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
+    twice = every[torch.arange(100) % 5]
+    once, found = (ask(smooth_game(3), 3, "lime", rows=4, target=1, coalitions=z) for z in (every, twice))
+    close(found.tensor, once.tensor, 1e-9)
+    assert found.rows == once.rows
+
+
 def test_neighbours_and_their_likeness_are_given() -> None:
     """A function sees the value, its neighbours and their coalitions; what it says is what counts."""
     x = numbers(1, 2, 3, 4)[None]

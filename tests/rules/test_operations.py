@@ -25,7 +25,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "prod": lambda x: torch.prod(x, 1) + x.prod(2).sum(1, keepdim=True) + x.prod(1, keepdim=True)[:, 0],
     "cumprod": lambda x: x.cumprod(1) + torch.cumprod(x, -1),
     "cumsum": lambda x: x.cumsum(1) + torch.cumsum(x, -1) + x.clone().cumsum_(2),
-    "logcumsumexp": lambda x: x.logcumsumexp(2),
+    "logcumsumexp": lambda x: x.logcumsumexp(2) + torch.logaddexp(input=x, other=x.sin()),
     "cummax": lambda x: x.cummax(2)[0] - torch.cummin(x, 1).values,
     "cdist": lambda x: torch.cdist(x, x.tanh() + 1) + torch.cdist(x, x[:, :2] - 1, p=1).sum(2, keepdim=True),
     "pairwise distance": lambda x: F.pairwise_distance(x[:, 0], x[:, 1]) + nn.PairwiseDistance(3)(x[:, 2], x[:, 3]),
@@ -93,7 +93,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     + torch.stack([F.linear(r, WEIGHT, r[0, :5]) for r in x])
     + torch.stack([torch.addmm(r[:, :5], 0 * WEIGHT[:4, :4], WEIGHT[:4, :5]) for r in x])
     + torch.stack([F.conv1d(r[None], r[:, :4, None].tanh(), r[:, 0])[0, :, :5] for r in x])[:, :1],
-    "trapezoids": lambda x: torch.trapezoid(x, x.cumsum(1), dim=1) + torch.trapz(x.tanh(), dim=1),
+    "trapezoids": lambda x: torch.trapezoid(x, x.cumsum(1), dim=1) + torch.trapz(x.tanh(), dim=1)
+    + torch.trapezoid(y=x.sin(), dx=0.5, dim=1) + torch.trapezoid(x, STATS[0].cumsum(0), dim=1),
     "bags": lambda x: torch.stack([F.embedding_bag(BAGS, r, mode="max") for r in x])
     + torch.stack([F.embedding_bag(BAGS, r, mode="sum", per_sample_weights=r[:2, :2]) for r in x]),
     "rotated": lambda x: torch.view_as_real(_pairs(x) * _pairs(x.exp()) + _pairs(x) * TURN / (2 + x[..., :3] ** 2))

@@ -96,6 +96,8 @@ def test_every_input_is_a_panel() -> None:
     axes = plot(both).axes
     assert [ax.get_title() for ax in axes] == ["x", "image"]
     assert "data:image/svg+xml" in both._repr_html_()
+    alone = Attribution({"ids": torch.ones(1, 3), "mask": torch.zeros(1, 3)}, method="gradient", target="<lambda>")
+    assert plot(alone).axes.get_title() == "Gradient (saliency)"  # a mask that has no part is not shown, nor named
 
 
 def test_methods_are_compared_on_a_real_model() -> None:

@@ -17,7 +17,7 @@ from enodo.show.html import Answer, Entry
 from enodo.show.markup import EMPTY, Markup, el, join
 from enodo.show.page import Page, report
 from enodo.show.sample import Sample
-from enodo.show.words import balance, noise, unit_of
+from enodo.show.words import balance, is_signed, noise, unit_of
 
 EVIL = '<img src=x onerror="alert(1)">'
 PHOTO = np.zeros((56, 56, 3), dtype=np.uint8)
@@ -171,10 +171,21 @@ def test_sampling_noise_is_told() -> None:
         ("integrated_gradients", {}, "points of score"), ("gradient", {}, "points of score per unit of input"),
         ("smoothgrad", {"inner": "gradient"}, "points of score per unit of input"), ("activation", {}, "activation"),
         ("vargrad", {"inner": "input_x_gradient"}, "variance of (points of score)"),
+        ("smoothgrad_sq", {"inner": "saliency"}, "(points of score per unit of input) squared"),
+        ("attention_rollout", {}, "share of attention"),
     ],
 )  # fmt: skip
 def test_units(method, options, unit) -> None:
     assert unit_of(result([[1.0]], method=method, options=options)) == unit
+
+
+def test_what_has_no_sign_is_not_for_or_against() -> None:
+    """Attention and class activation maps say how much, unless negative parts were asked for."""
+    for method in ("raw_attention", "grad_cam", "full_grad", "activation"):
+        assert not is_signed(result([[1.0]], method=method), np.array([1.0, 0.0]))
+        assert is_signed(result([[1.0]], method=method), np.array([1.0, -1.0]))
+    assert is_signed(result([[1.0]], method="integrated_gradients"), np.array([1.0]))
+    assert not is_signed(result([[1.0]], method="gradient", options={"absolute": True}), np.array([1.0]))
 
 
 def test_elements_escape_all_but_markup() -> None:

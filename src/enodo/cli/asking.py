@@ -94,7 +94,7 @@ def _places(card: Card, at: str, request: Request, subject: Subject, example: Ex
         return [spelled(at)]
     if request.wrt:
         return [spelled(place) for place in request.wrt]
-    if "map" in card.claims and subject.kind == "image":
+    if "layer" in card.claims and subject.kind == "image":
         return [last_map(subject, example) or "INPUT"]
     return ["INPUT"]
 

@@ -13,7 +13,7 @@ from enodo.show.html import Entry, number_with, short
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
 from enodo.show.tokens import Words
 from enodo.show.view import Bars, Map, regions, resize, view_of
-from enodo.show.words import balance, is_signed, noise, settled, unit_of
+from enodo.show.words import balance, is_signed, noise, rows_told, settled, unit_of
 
 SHOWN, WIDTH, SIDE = 12, 24, 32
 
@@ -31,7 +31,7 @@ def print_run(run: Run, hint: bool = True) -> None:
         name = explained(run, entry)
         console.print(f"{entry.title}: {short(name)}{compared}", style="bold", markup=False)
         if isinstance(view, Words):
-            _words(console, view)
+            _words(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
         elif isinstance(view, Bars):
             _bars(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
         else:
@@ -41,7 +41,7 @@ def print_run(run: Run, hint: bool = True) -> None:
         for note in (balance(a, short(name), entry.baseline, subject.unit), settled(a), noise(a), *a.notes):
             if note:
                 console.print(note, style="dim", markup=False)
-        console.print(f"{a.seconds:.2f} s, {a.rows:,} rows through the model", style="dim", markup=False)
+        console.print(f"{a.seconds:.2f} s, {rows_told(a.rows)} through the model", style="dim", markup=False)
 
 
 def print_answers(console: Console, run: Run) -> None:
@@ -62,8 +62,8 @@ def explained(run: Run, entry: Entry) -> str:
     return entry.answer or next((a.name for a in run.answers if a.explained), "the value asked about")
 
 
-def _words(console: Console, view: Words) -> None:
-    scale = scale_of(view.values, 0.0)
+def _words(console: Console, view: Words, unit: str, signed: bool) -> None:
+    scale = scale_of(view.values, 0.0, signed)
     line = Text()
     for word, lead, value in zip(view.words, view.leads, view.values, strict=True):
         line.append(lead)
@@ -72,13 +72,7 @@ def _words(console: Console, view: Words) -> None:
     line.append(view.after, "dim")
     console.print(line)
     order = np.argsort(-np.abs(view.values), kind="stable")[:SHOWN]
-    _bars(
-        console,
-        Bars([view.words[i] for i in order], [""] * len(order), view.values[order]),
-        "attribution",
-        True,
-        "word",
-    )
+    _bars(console, Bars([view.words[i] for i in order], [""] * len(order), view.values[order]), unit, signed, "word")
 
 
 def _style(share: float) -> str:

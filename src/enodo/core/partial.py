@@ -158,7 +158,7 @@ class Replay(TorchFunctionMode):
             return None
         if name in ("batch_norm", "instance_norm") and _option(args, kwargs, 5, "training", False):
             return None
-        if name == "dropout" and _option(args, kwargs, 2, "training", True):
+        if "dropout" in name and _option(args, kwargs, 2, "training", kwargs.get("train", True)):
             return None
         if not any(isinstance(p, Patch) for p in partly):
             return base if self._by_row(name, func, args, kwargs, base) else None

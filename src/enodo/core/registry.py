@@ -25,9 +25,11 @@ class Card:
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
     # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
-    # one call of `gradient` or `activation` is all that a question is asked
+    # one call of `gradient` or `activation` is all that a question is asked; size, where values say how much and not
+    # for or against, unless some are negative; layer, where it is meant for a network's last map, not for its inputs
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
+    counts: str = "{}"  # the unit of a value; {} stands for points of score, or for what a method inside counts
 
     @property
     def summary(self) -> str:
@@ -73,6 +75,7 @@ def method(
     needs: str = "gradient score",
     claims: str = "",
     aliases: tuple[str, ...] = (),
+    counts: str = "{}",
 ) -> Callable[[Method], Method]:
     """Register a function `Question -> Values` as a method; see `Card` for the fields (`needs`, `claims`: words)."""
 
@@ -86,6 +89,7 @@ def method(
             frozenset(needs.split()),
             frozenset(claims.split()),
             aliases,
+            counts,
         )
         for known in (name, *aliases):
             other = _cards.setdefault(_plain(known), card)

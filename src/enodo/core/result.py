@@ -100,7 +100,7 @@ class Attribution:
             describe(self.values),
             f"completeness gap {self.delta.abs().max().item():.3g}" if self.delta is not None else "",
             f"standard error {max(t.max().item() for t in errors):.3g} at most" if errors else "",
-            f"{self.rows} rows in {self.seconds:.2f} s",
+            f"{self.rows} {'row' if self.rows == 1 else 'rows'} in {self.seconds:.2f} s",
             f"{len(self.notes)} notes" if len(self.notes) > 1 else "a note" if self.notes else "",
         ]
         asked = f"{self.method} of {self.of}{target and f' for {target}'} with respect to {self.wrt}"

@@ -92,15 +92,13 @@ def tensor_of(output: Any) -> Tensor:
     found = [(p, leaf) for p, leaf in trees.leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if len(found) == 1:
         return found[0][1]
+    expected = "one tensor to take the score from"
+    if not found:
+        instead = "Give a callable that makes one, for example target=lambda out: torch.as_tensor(out)[:, 1]."
+        refuse("target", f"an output without any: {describe(output)}", expected, instead)
     where = ", ".join("output" + trees.spell(p) for p, _ in found[:6])
-    refuse(
-        "target",
-        f"an output with {len(found)} floating-point tensors ({where})"
-        if found
-        else f"an output without any: {describe(output)}",
-        "one tensor to take the score from",
-        "Give a callable, for example target=lambda out: out[0][:, 1].",
-    )
+    given = f"an output with {len(found)} floating-point tensors ({where})"
+    refuse("target", given, expected, "Give a callable, for example target=lambda out: out[0][:, 1].")
 
 
 def prepare(target: Any, rows: int) -> Any:

@@ -12,7 +12,8 @@ from enodo.core.values import Values
     title="Activation",
     when="What a layer computes for these inputs; asks nothing about the score.",
     needs="gradient",
-    claims="once",
+    claims="once size",
+    counts="activation",
 )
 def activation(q: Question) -> Values:
     """The values at `wrt`, as the model computes them for the inputs, in their own units.

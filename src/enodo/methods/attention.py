@@ -101,7 +101,8 @@ def placed(q: Question, scores: Mapping[Stream, Tensor], reshape: Any, upsample:
     """Scores (..., B, T) of streams of tokens as values at `wrt`: at the tokens, or at the pixels of their patches."""
     lead: tuple[int, ...] = ()
     made: dict[int, Tensor] = {}
-    for stream, t in map(_unmerged, scores.items()):
+    with_place = {s: t for s, t in scores.items() if not s.learnt} or scores
+    for stream, t in map(_unmerged, with_place.items()):
         q.memo["lead"], lead = t.ndim - 2, t.shape[:-2]
         here = [i for i in _sources(q, stream) if i not in made]
         found = next(((i, p) for i in here if (p := _placed(q, i, t, reshape, upsample)) is not None), None)
@@ -151,7 +152,8 @@ def _placed(q: Question, i: int, scores: Tensor, reshape: Any, upsample: Any) ->
     paper="Bahdanau et al. 2014, arXiv:1409.0473, equation 6",
     when="What one layer of a transformer looks at; says little about the score, being one step of many.",
     needs="gradient",
-    claims="map",
+    claims="map size",
+    counts="share of attention",
 )
 def raw_attention(
     q: Question,
@@ -185,8 +187,9 @@ def raw_attention(
     paper="Abnar and Zuidema 2020, arXiv:2005.00928, equation 1",
     when="Where the information in a transformer's tokens comes from, through all layers; the same for every class.",
     needs="gradient",
-    claims="map",
+    claims="map size",
     aliases=("rollout",),
+    counts="share of attention",
 )
 def attention_rollout(
     q: Question,
@@ -230,7 +233,7 @@ def attention_rollout(
     title="Gradient-weighted attention rollout",
     paper="Chefer et al. 2021, arXiv:2103.15679, equations 5 to 11",
     when="Which tokens or patches of a transformer speak for a class: attention, counted where it raises the score.",
-    claims="map",
+    claims="map size",
 )
 def gradient_rollout(
     q: Question,

@@ -59,7 +59,7 @@ def _plus_plus(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
     paper="Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2",
     when="Where in the picture a convolutional network looked, coarsely: ask at its last convolution (wrt=).",
     needs="gradient score",
-    claims="map",
+    claims="map size layer",
 )
 def grad_cam(
     q: Question,
@@ -84,7 +84,7 @@ def grad_cam(
     paper="Fu et al. 2020, arXiv:2008.02312, equation 8",
     when="As Grad-CAM, with weights that make its sum as close to the score as one weight a channel can.",
     needs="gradient score",
-    claims="map",
+    claims="map size layer",
 )
 def xgrad_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
@@ -99,7 +99,7 @@ def xgrad_cam(
     paper="Chattopadhay et al. 2018, arXiv:1710.11063, equations 5 and 19",
     when="As Grad-CAM, where several instances of a class are in the picture.",
     needs="gradient score",
-    claims="map",
+    claims="map size layer",
 )
 def grad_cam_plus_plus(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
@@ -114,7 +114,7 @@ def grad_cam_plus_plus(
     paper="Draelos and Carin 2020, arXiv:2011.08891, equation 4",
     when="As Grad-CAM, faithful to where the gradient is: no mean over places.",
     needs="gradient score",
-    claims="map",
+    claims="map size layer",
 )
 def hires_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
@@ -129,7 +129,7 @@ def hires_cam(
     paper="Jiang et al. 2021, doi:10.1109/TIP.2021.3089943, equation 6",
     when="As Grad-CAM, at early layers too: fine maps.",
     needs="gradient score",
-    claims="map",
+    claims="map size layer",
 )
 def layer_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True

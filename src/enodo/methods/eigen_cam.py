@@ -48,7 +48,7 @@ def projection(t: Tensor, centred: bool, by_sum: bool) -> Tensor:
     paper="Muhammad and Yeasin 2020, arXiv:2008.00299, equation 3",
     when="What a layer reacts to most in the picture, whatever the class: no gradient, no score.",
     needs="gradient",
-    claims="map",
+    claims="map size layer",
 )
 def eigen_cam(
     q: Question,
@@ -78,7 +78,7 @@ def eigen_cam(
     title="Eigen-Grad-CAM",
     paper="Muhammad and Yeasin 2020, arXiv:2008.00299, equation 3, of values times gradients",
     when="As Eigen-CAM, but for the class: calmer than HiResCAM, whose maps it projects.",
-    claims="map",
+    claims="map size layer",
 )
 def eigen_grad_cam(
     q: Question,

@@ -21,7 +21,7 @@ from enodo.core.values import Values
     title="Finer-CAM",
     paper="Zhang et al. 2025, arXiv:2501.11309, section 3",
     when="Between classes that look alike (kinds of birds, makes of cars): where the one differs from the others.",
-    claims="map",
+    claims="map size layer",
 )
 def finer_cam(
     q: Question,

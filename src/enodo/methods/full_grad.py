@@ -114,7 +114,7 @@ def spread(t: Tensor, size: Any) -> Tensor:
     title="Full-Grad",
     paper="Srinivas and Fleuret 2019, arXiv:1905.00780, equations 2 and 4",
     when="A sharp map of all that raises or lowers a score, biases included, in one backward pass.",
-    claims="map",
+    claims="map size",
 )
 def full_grad(
     q: Question,

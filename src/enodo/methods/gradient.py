@@ -14,6 +14,7 @@ from enodo.core.values import Values
     when="A first look, one backward pass. Says where the score is sensitive, not how much a value contributed.",
     claims="once",
     aliases=("saliency",),
+    counts="{} per unit of input",
 )
 def gradient(q: Question, *, absolute: bool = False) -> Values:
     """The derivative of the score: how much it changes for a small change of each value.

@@ -37,7 +37,7 @@ def _summed(q: Question, weights: Sequence[Tensor], relu: bool, **layout: Any) -
     title="Ablation-CAM",
     paper="Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360, equations 1 and 2",
     when="Where gradients saturate: what the score loses without each channel. A forward pass a channel.",
-    claims="map",
+    claims="map size layer",
 )
 def ablation_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
@@ -73,7 +73,7 @@ def _in_place(q: Question, channel: int | None, reshape: Any) -> list[Layout]:
     paper="Wang et al. 2020, arXiv:1910.01279, definition 4 and equation 8",
     when="As Ablation-CAM, asked the other way: what the score is where only a channel's places are shown.",
     needs="gradient score baseline",
-    claims="map",
+    claims="map size layer",
 )
 def score_cam(
     q: Question,

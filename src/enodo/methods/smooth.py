@@ -124,6 +124,8 @@ def smoothgrad(
     paper="Hooker et al. 2019, arXiv:1806.10758, section 4",
     when="Like SmoothGrad where only the size of an attribution matters; sharper maps, no sign.",
     needs="gradient score baseline",
+    claims="size",
+    counts="({}) squared",
 )
 def smoothgrad_sq(
     q: Question,
@@ -148,6 +150,8 @@ def smoothgrad_sq(
     paper="Adebayo et al. 2018, arXiv:1810.03307, section 3",
     when="Where an explanation is unstable: the variance of any method over noisy copies of the input.",
     needs="gradient score baseline",
+    claims="size",
+    counts="variance of ({})",
 )
 def vargrad(
     q: Question,

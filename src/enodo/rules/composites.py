@@ -227,9 +227,10 @@ def _bag(input: Any, weight: Any, *_: Any, mode: str = "mean", per_sample_weight
     return PLAIN if linear else Decompose(open_bag)
 
 
-def _trapezoid(y: Tensor, x: Tensor, *, dim: int = -1) -> Tensor:
-    y, x = y.movedim(dim, -1), x if x.ndim < y.ndim else x.movedim(dim, -1)
-    return ((y[..., 1:] + y[..., :-1]) * (x[..., 1:] - x[..., :-1])).sum(-1) / 2
+def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    steps = dx if x is None else torch.diff(x if x.ndim < y.ndim else x.movedim(dim, -1))
+    y = y.movedim(dim, -1)
+    return ((y[..., 1:] + y[..., :-1]) * steps).sum(-1) / 2
 
 
 COMPOSITES: dict[str, Treatment] = {
@@ -253,7 +254,7 @@ COMPOSITES: dict[str, Treatment] = {
     "std": Decompose(lambda *args, **kwargs: torch.sqrt(_moments(*args, **kwargs)[0])),
     "var_mean": Decompose(_moments),
     "std_mean": Decompose(lambda *args, **kwargs: ((m := _moments(*args, **kwargs))[0].sqrt(), m[1])),
-    "logaddexp": Decompose(lambda a, b: torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b)), 0)),
+    "logaddexp": Decompose(lambda input, other: torch.stack(torch.broadcast_tensors(input, other)).logsumexp(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), Depends(_unless_both)),
     "addcmul": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 * tensor2 * value),
     "addcdiv": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 / tensor2 * value),

@@ -213,9 +213,10 @@ def parts_of(attribution: Attribution) -> list[tuple[str, Attribution]]:
     if any(leaf.is_meta for _, leaf in found):
         refuse("attribution", "a tensor on the device 'meta', which holds no values", "values to draw")
     strong = [pair for pair in found if bool((pair[1] != 0).any())] or found[:1]
-    if len(found) <= 1 or len(strong) <= 1:
+    if len(found) <= 1:
         return [("", attribution)]
-    return [(trees.spell(path).strip("[]'\""), replace(attribution, values=leaf)) for path, leaf in strong]
+    several = len(strong) > 1
+    return [(trees.spell(path).strip("[]'\"") if several else "", replace(attribution, values=t)) for path, t in strong]
 
 
 def class_of(attribution: Attribution, target: int, row: int) -> str:
@@ -229,7 +230,7 @@ def class_of(attribution: Attribution, target: int, row: int) -> str:
     names = attribution.class_names
     if isinstance(found, int) and not isinstance(found, bool):
         return str(names[found]) if names and -len(names) <= found < len(names) else f"output {found}"
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) and found != "<lambda>" else ""
 
 
 def check_options(draw: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:

@@ -17,7 +17,7 @@ from enodo.show.sample import Sample
 from enodo.show.scale import Limits
 from enodo.show.tokens import Words
 from enodo.show.view import Bars, Map, row_of, view_of
-from enodo.show.words import balance, is_signed, noise, settled, unit_of
+from enodo.show.words import balance, is_signed, noise, rows_told, settled, unit_of
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
@@ -93,7 +93,7 @@ def card(
         notes = [balance(a, answer, entry.baseline, unit, row), settled(a, row), noise(a, row), *a.notes]
     options = ", ".join(f"{key} = {value}" for key, value in a.options.items()) or "none"
     facts = [
-        ("time", f"{a.seconds:.2f} s, {a.rows:,} rows through the model"),
+        ("time", f"{a.seconds:.2f} s, {rows_told(a.rows)} through the model"),
         ("options", options),
         ("asked about", f"{a.of} with respect to {a.wrt}"),
         ("seed", "not used" if a.seed is None else a.seed),

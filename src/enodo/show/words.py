@@ -7,38 +7,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from enodo.core import tree as trees
+from enodo.core.registry import methods
 from enodo.show.scale import number
 
 if TYPE_CHECKING:
     from enodo.core.result import Attribution
 
-MAGNITUDES = ("smoothgrad_sq", "vargrad")  # methods whose values have no sign
-SLOPES = ("gradient", "saliency")
 LOOSE = 0.05  # share of the score difference from which a completeness gap is called large
-
-
-def inner_of(attribution: Attribution) -> str:
-    """The method asked for, or the one inside a smoothing wrapper."""
-    return str(attribution.options.get("inner", attribution.method))
 
 
 def is_signed(attribution: Attribution, values: np.ndarray) -> bool:
     """Whether the sign of a value means for or against."""
-    if attribution.method in MAGNITUDES or attribution.options.get("absolute") is True:
-        return False
-    return attribution.method != "activation" or bool((values < 0).any())
+    card = methods().get(attribution.method)
+    size = attribution.options.get("absolute") is True or (card is not None and "size" in card.claims)
+    return not size or bool((values < 0).any())
 
 
 def unit_of(attribution: Attribution, unit: str = "") -> str:
     """What an attribution counts. Contributions are in points of the score, or in the unit of a regression."""
-    points = unit or "points of score"
-    if attribution.method == "activation":
-        return "activation"
-    slope = inner_of(attribution) in SLOPES
-    counted = f"{points} per unit of input" if slope else points
-    return {"smoothgrad_sq": f"({counted}) squared", "vargrad": f"variance of ({counted})"}.get(
-        attribution.method, counted
-    )
+    counted = unit or "points of score"
+    known = {name: card for card in methods().values() for name in (card.name, *card.aliases)}
+    for name in (attribution.options.get("inner"), attribution.method):
+        card = known.get(name) if isinstance(name, str) else None
+        counted = card.counts.replace("{}", counted) if card is not None else counted
+    return counted
 
 
 def scalar(value: Any, row: int = 0) -> float | None:
@@ -74,6 +66,11 @@ def share_of(gap: float, difference: float) -> str:
         return "all of it" if gap else "nothing"
     share = abs(gap) / abs(difference)
     return "less than 0.01%" if share < 1e-4 else f"{share:.2%}"
+
+
+def rows_told(rows: int) -> str:
+    """A number of rows."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def settled(attribution: Attribution, row: int = 0) -> str | None:

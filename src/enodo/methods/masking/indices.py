@@ -31,6 +31,8 @@ MOST = SobolEngine.MAXDIM // 2
     paper="Fel et al. 2021, arXiv:2111.04138, equation 3; Jansen 1999, doi:10.1016/S0010-4655(98)00154-4",
     when="Pictures and any model: how much of the score's variation a region accounts for, with all it does together.",
     needs="score absence",
+    claims="size",
+    counts="share of the score's variance",
 )
 def sobol(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS, tol: float | None = None) -> Values:
     """The share of the score's variance, over masks, that is left when all features but one are known: total indices.

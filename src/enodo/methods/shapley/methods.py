@@ -53,7 +53,7 @@ def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2
     "kernel_shap",
     title="KernelSHAP",
     paper="Lundberg and Lee 2017, arXiv:1705.07874, theorem 2; Covert and Lee 2021, arXiv:2012.01536, section 4",
-    when="Shapley values of up to some hundred features of any model, from few evaluations.",
+    when="Shapley values of up to some hundred features of any model: the first choice, with the least error.",
     needs="score absence",
 )
 def kernel_shap(
@@ -80,7 +80,7 @@ def kernel_shap(
     "shapley_sampling",
     title="Shapley values by sampled orders",
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
-    when="Shapley values with the plainest of standard errors. KernelSHAP mostly needs fewer evaluations.",
+    when="Shapley values with the plainest of standard errors. KernelSHAP needs half the evaluations or fewer.",
     needs="score absence",
     aliases=("shapley_value_sampling",),
 )

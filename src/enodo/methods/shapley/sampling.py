@@ -109,10 +109,11 @@ def warn_if_loose(q: Question, name: str, values: Tensor, stderr: Tensor, spent:
     if expected > LOOSE:
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
+        told = f"{expected:.0%} (relative, L2)" if expected < float("inf") else "not zero, as its values are"
         _say(
             q,
             f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the {name} is "
-            f"{expected:.0%} (relative, L2). {remedy}, or group features.",
+            f"{told}. {remedy}, or group features.",
             SamplingWarning,
         )
 

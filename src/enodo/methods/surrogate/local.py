@@ -115,8 +115,7 @@ class Surrogate:
         """Evaluate coalitions (k, 1 or B, n)."""
         self.sampled = sampled
         rows = self.game.q.rows
-        played = z[:, 0] if z.shape[1] == 1 and rows > 1 else z
-        v = torch.cat([lifted(s) for _, _, s in self.game.stream(len(z), lambda i, j: played[i:j])])
+        v = lifted(self.game.play(z[:, 0] if z.shape[1] == 1 else z))
         weights = self.near.weights(self.game, z).to(v.device)
         self.met.append((z.to(v.device, v.dtype).expand(-1, rows, -1).movedim(0, 1), v.movedim(0, -1), weights))
 

@@ -209,3 +209,27 @@ def test_several_layers_have_no_gap_in_common():
     model, x = Mlp(4), uniform(3, 4)
     assert enodo.explain(model, x, "conductance", target=1, wrt=["first", "act2"]).delta is None
     assert enodo.explain(model, x, "conductance", target=1, wrt="act2").delta is not None
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 2, 5])
+def test_the_pass_that_ends_at_the_inputs_tells_all_that_is_known_of_them(batch_size):
+    found = enodo.explain(
+        Mlp(), uniform(2, 4), "conductance", wrt=["first", "act2"], target=1, steps=4, batch_size=batch_size
+    )
+    assert found.rows == 2 * (4 + 1 + 2)
+    alone = enodo.explain(Mlp(), uniform(2, 4), "conductance", wrt="act2", target=1, steps=4)
+    torch.testing.assert_close(found.values[1], alone.tensor)
+
+
+def test_a_layer_that_runs_again_is_noted_without_a_pass_for_it():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.layer(x).tanh())
+
+    found = enodo.explain(Twice().double().eval(), uniform(2, 3), "conductance", wrt="layer", target=0, steps=3)
+    assert found.rows == 2 * (3 + 1 + 2)
+    assert any("ran 2 times" in note for note in found.notes)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
-FEW = 4  # rows that a pass has even above the working set, memory permitting
-FIRST_PASS = 32 << 20  # bytes of activations for the guess that precedes any measurement
+FEW = 5  # rows that a pass has even above the working set, memory permitting: 50 steps are ten such passes
+FIRST_PASS = 96 << 20  # bytes of activations guessed for the first pass, before any measurement; guesses are high
+SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targets are found in one backward pass
 GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks
 GUESSED = 2 << 30  # bytes up to which a guess is trusted with a first pass of `FEW` rows
 LIGHT = 256 << 10  # bytes a row, guessed, below which there is nothing to measure or to save
@@ -103,7 +104,7 @@ class Budget:
 
     def parallel_targets(self, rows: int) -> int:
         """Targets whose backward passes may run as one; 1 where a pass is large enough to fill the machine alone."""
-        return max(1, int(FIRST_PASS / ((self.row_cost or 1) * rows)))
+        return max(1, int(SIDE_BY_SIDE / ((self.row_cost or 1) * rows)))
 
     def halve(self, rows: int) -> bool:
         """After running out of memory with `rows` rows: half as many, or False if it was a single row (or none)."""

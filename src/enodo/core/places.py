@@ -13,7 +13,7 @@ from . import tree as trees
 from .errors import describe, refuse
 from .lasting import dataclass as lasting
 from .points import Point, Seen, Stop, part_of
-from .values import Form, Values
+from .values import WHOLE, Form, Values
 from .watch import Lookup, Tracker
 
 
@@ -57,6 +57,15 @@ class Sight:
     def values(self) -> Values:
         """All that was seen (or set), as one vector."""
         return Values([t for found in self.leaves for t in found] + self.vectors)
+
+    def without_values(self) -> Sight:
+        """What was found out about the places, without what lay there."""
+        return Sight(self.where, self.forms, self.calls, self.lookups)
+
+    @property
+    def alike(self) -> bool:
+        """Whether a pass with any number of rows sees the same: whole tensors, and no lookups."""
+        return not self.lookups and all(form is WHOLE for form in self.forms)
 
     def check(self) -> None:
         """Refuse layers that did not run, or not as often as the call asked for, and ids that met no lookup."""

@@ -35,7 +35,7 @@ from .features import Features
 from .game import Game
 from .lasting import dataclass
 from .ledger import Ledger
-from .places import Visit, Where
+from .places import Sight, Visit, Where
 from .points import locate
 from .rules import Rules
 from .running import Call
@@ -157,20 +157,26 @@ class Question(Asked):
     def seen(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, tuple[Values, Values]]]:
         """The values at `wrt` and the gradients there, with the inputs set to points of `entry_x`'s space.
 
-        With `ends` the first point is the baseline and the last the inputs: their scores need no pass of their own.
+        With `ends` the first point is the baseline and the last the inputs: what is known of them needs no other pass.
         """
 
-        def run(x: Values, k: int) -> tuple[Values, Values, Tensor]:
+        def run(x: Values, k: int) -> tuple[Values, Values, Tensor, Sight]:
             sight, output = self.passed(x, k, grad=True)
             at, scores = sight.values, self.score_of(output, k)
             g = self._gradients(scores, at, k)
             at = at if self.create_graph else at.map(torch.Tensor.detach)
-            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores
+            return at.map(lambda t: t.unflatten(0, (k, self.rows))), g, scores, sight.without_values()
 
-        for i, j, (at, g, scores) in self.stream(n, points, run):
+        def met(block: tuple[int, int, tuple[Values, Values, Tensor, Sight]]) -> tuple[int, int, tuple[Values, Values]]:
+            i, j, (at, g, scores, sight) = block
             if ends:
                 self._note_ends(_by_point(scores, j - i), i == 0, j == n)
-            yield i, j, (at, g)
+            if ends and j == n and sight.alike and "sight" not in self.memo:
+                self._check(sight)
+                self.memo.update(sight=sight, x=at.map(lambda t: t[-1].clone()))
+            return i, j, (at, g)
+
+        return map(met, self.stream(n, points, run))  # no loop's variable keeps a block while the next is made
 
     def observed(self, n: int, points: Points) -> Iterator[tuple[int, int, Values]]:
         """The values at `wrt`, with the inputs set to points of `entry_x`'s space."""

@@ -14,7 +14,7 @@ from enodo.core.registry import method
 from enodo.core.streaming import Points
 from enodo.core.values import Values
 
-from .path import MAX_STEPS, check_steps, kept, nodes, settle, sizes_up_to
+from .path import MAX_STEPS, check_steps, kept, nodes_and_ends, settle, sizes_up_to
 from .stieltjes import stieltjes
 
 
@@ -44,8 +44,7 @@ def blur_ig(
     widest(q.x, sigma)  # refuses what has no places
 
     def attempt(part: Question, n: int) -> Values:
-        alphas, _ = nodes(quadrature, n)
-        alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+        alphas, _ = nodes_and_ends(quadrature, n)
         points, again = kept(blurred(part, alphas, widest(part.x, sigma)))
         first: list[Tensor] = []
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
+from .path import MAX_STEPS, check_steps, line, nodes, nodes_and_ends, settle, sizes_up_to, weighted_sum
 from .stieltjes import stieltjes
 
 
@@ -56,9 +55,7 @@ def _stieltjes(q: Question, steps: int, quadrature: str, one_sided: bool) -> Val
 
     Unless one-sided, the ends of the path are nodes as well, but for their gradients.
     """
-    alphas, _ = nodes(quadrature, steps + 1)
-    if not one_sided:
-        alphas = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])
+    alphas, _ = (nodes if one_sided else nodes_and_ends)(quadrature, steps + 1)
     blocks = q.seen(len(alphas), line(q.entry_x0, q.entry_x, alphas), ends=not one_sided)
     return stieltjes(blocks, len(alphas), one_sided)
 

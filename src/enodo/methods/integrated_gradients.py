@@ -10,7 +10,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .path import MAX_STEPS, check_steps, line, nodes, settle, sizes_up_to, weighted_sum
+from .path import MAX_STEPS, check_steps, line, nodes_and_ends, settle, sizes_up_to, weighted_sum
 
 SMALLEST = 3  # the nested rule that error control begins with, of 7 nodes
 
@@ -53,9 +53,8 @@ def integrated_gradients(
     way = x - x0 if multiply else x.map(torch.ones_like)
     if tol is None:
         check_steps(steps)
-        alphas, weights = nodes(quadrature, steps, saturation)
-        path = line(x0, x, torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)]))
-        return weighted_sum(q.grads(len(alphas), path, ends=True), weights) * way
+        alphas, weights = nodes_and_ends(quadrature, steps, saturation)
+        return weighted_sum(q.grads(len(weights), line(x0, x, alphas), ends=True), weights) * way
     sizes = sizes_up_to(max_steps)
 
     def attempt(part: Question, rows: Tensor, level: int, totals: list[Values]) -> tuple[Values, list[Values]]:

@@ -39,6 +39,13 @@ def nodes(rule: str, steps: int, saturation: float = 0.0) -> tuple[Tensor, Tenso
     return torch.tensor(alphas), torch.tensor(weights)
 
 
+@lru_cache(maxsize=64)
+def nodes_and_ends(rule: str, steps: int, saturation: float = 0.0) -> tuple[Tensor, Tensor]:
+    """0, the nodes, and 1 (n + 2,); with the weights (n,) of the nodes between."""
+    alphas, weights = nodes(rule, steps, saturation)
+    return torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)]), weights
+
+
 def check_steps(steps: Any, least: int = 1) -> None:
     """Refuse anything but a whole number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int):

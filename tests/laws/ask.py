@@ -15,7 +15,8 @@ from tests.zoo_text import TEXTS
 CASES: dict[str, Callable[[], Case]] = {**ZOO, **TEXTS}
 FEW = {"steps": 6, "samples": 3, "features": 3}
 FEWER = {"rise": {"max_evaluations": 16}, "sobol": {"max_evaluations": 20}}  # where three features are not few enough
-# These want a layer of places, class scores, pictures, attention or many steps; their own tests ask the laws.
+# These want a layer of places, class scores, pictures or attention; their own tests ask the laws. So do those of learnt
+# masks: a part chosen in bfloat16 may be another one than in float32, and a question is many passes (0.2 s a cell).
 APART = frozenset(
     "attention_rollout blur_ig extremal_perturbation finer_cam gradient_rollout guided_grad_cam meaningful_perturbation"
     " raw_attention score_cam".split()

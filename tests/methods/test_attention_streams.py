@@ -220,6 +220,39 @@ def test_torchs_own_decoder() -> None:
             torch.testing.assert_close(first["source"], between[:, -1])
 
 
+class Learnt(nn.Module):
+    """Queries that the model has learnt look at tokens (B, T, 4), and then at themselves: (B, 3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.maps = nn.Parameter(torch.zeros(2, 4)), nn.ModuleList(nn.Linear(4, 4) for _ in range(4))
+        self.head = nn.Linear(4, 3)
+
+    def steps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scores, and both attentions."""
+        asked = self.maps[0](x)
+        first = (self.queries.expand(len(x), -1, -1) @ asked.mT).softmax(-1)
+        h = first @ self.maps[1](x)
+        own = self.maps[2](h)
+        second = (own @ own.mT).softmax(-1)
+        return self.head((h + second @ self.maps[3](h))[:, 1]), first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.steps(x)[0]
+
+
+def test_learnt_queries_are_tokens_of_their_own() -> None:
+    model, x = seeded(Learnt()), normal(3, 5, 4)
+    out, *ps = model.steps(x)
+    first, second = (
+        (p * g).clamp(min=0).detach() for p, g in zip(ps, torch.autograd.grad(out[:, 1].sum(), ps), strict=True)
+    )
+    found = enodo.explain(model, x, "gradient_rollout", target=1, token=1).tensor[..., 0]
+    torch.testing.assert_close(found, (first + second @ first)[:, 1])  # equation 10, then 7
+    raw = enodo.explain(model, x, "raw_attention", target=1, layer=0, token=1).tensor[..., 0]
+    torch.testing.assert_close(raw, ps[0][:, 1].detach())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_rows_are_apart(method: str) -> None:
     """One row at a time, and all at once."""

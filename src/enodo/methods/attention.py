@@ -101,7 +101,8 @@ def placed(q: Question, scores: Mapping[Stream, Tensor], reshape: Any, upsample:
     """Scores (..., B, T) of streams of tokens as values at `wrt`: at the tokens, or at the pixels of their patches."""
     lead: tuple[int, ...] = ()
     made: dict[int, Tensor] = {}
-    for stream, t in map(_unmerged, scores.items()):
+    with_place = {s: t for s, t in scores.items() if not s.learnt} or scores
+    for stream, t in map(_unmerged, with_place.items()):
         q.memo["lead"], lead = t.ndim - 2, t.shape[:-2]
         here = [i for i in _sources(q, stream) if i not in made]
         found = next(((i, p) for i in here if (p := _placed(q, i, t, reshape, upsample)) is not None), None)

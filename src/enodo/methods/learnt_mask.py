@@ -29,7 +29,7 @@ RATE, MOMENTUM, FAR = 0.02, 0.9, 12.0
     when="The smallest part of a picture without which the class is lost; baseline=Absence.blurred() is the paper's.",
     needs="gradient score absence",
     claims="shared size",
-    counts="share of the mask",
+    counts="share taken away",
 )
 def meaningful_perturbation(
     q: Question, *, features: Any = None, steps: int = 200, sparsity: float = 1.0, smoothness: float = 0.2
@@ -58,7 +58,7 @@ def meaningful_perturbation(
     needs="gradient score absence",
     claims="shared size",
     aliases=("extremal",),
-    counts="share of the mask",
+    counts="share kept",
 )
 def extremal_perturbation(
     q: Question, *, area: float = 0.1, features: Any = None, steps: int = 200, smoothness: float = 0.2

@@ -20,6 +20,8 @@ class Stream:
     parent: Stream | None = None  # of which these are put together,
     shares: Tensor | None = None  # with these shares, (B, count, count of the parent), each row's sum being one
 
+    learnt: bool = False  # tokens that the model brings with it: they have no place at the values explained
+
     @property
     def root(self) -> Stream:
         """The stream that this one was made of in the beginning."""

@@ -126,7 +126,8 @@ class Tokens:
         row = (owners[0].amax(-1, keepdim=True) - stream.first) // stream.count  # (..., Q, 1)
         count = row.shape[-2]
         place = torch.arange(count, device=row.device)[:, None]
-        return (self._new(count).first + row * count + place).expand(owners[0].shape), owners[0]
+        queries = self._new(count, learnt=True)
+        return (queries.first + row * count + place).expand(owners[0].shape), owners[0]
 
     def stream_of(self, owners: Tensor) -> Stream | None:
         """The stream of the latest token among some numbers."""
@@ -138,8 +139,8 @@ class Tokens:
         known = [s for s in self.streams if s.count == count]
         return known[-1] if known else self._new(count)
 
-    def _new(self, count: int, *about: Any) -> Stream:
-        stream = Stream(self.next, count, *about)
+    def _new(self, count: int, *about: Any, **more: Any) -> Stream:
+        stream = Stream(self.next, count, *about, **more)
         self.next += count * self.rows
         self.streams.append(stream)
         return stream

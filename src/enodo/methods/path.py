@@ -40,7 +40,9 @@ def nodes(rule: str, steps: int, saturation: float = 0.0) -> tuple[Tensor, Tenso
 
 
 @lru_cache(maxsize=64)
-def nodes_and_ends(rule: str, steps: int, saturation: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def nodes_and_ends(
+    rule: str, steps: int, saturation: float = 0.0, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
     """The nodes of a rule between 0 and 1, (n + 2,), and its weights, (n,), as values of this dtype take them."""
     alphas, weights = nodes(rule, steps, saturation)
     every = torch.cat([alphas.new_zeros(1), alphas, alphas.new_ones(1)])

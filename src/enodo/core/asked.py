@@ -18,7 +18,7 @@ from .errors import describe, refuse
 from .lasting import dataclass
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present, told
-from .points import Point, part_of
+from .points import Point
 from .rules import Rules
 from .running import Call, forward
 from .streaming import Answer, Points, Run, stream
@@ -208,8 +208,7 @@ class Asked:
             self.memo["sight"], self.memo["x"] = self.unshifted.sight, self.shift
         elif self.wrt.at_inputs and not self.wrt.ids:
             visit = Visit(self.wrt, None, False, self.create_graph, None)
-            for i, point in enumerate(self.wrt.points):
-                visit.see(i, part_of(self.call.inputs, point))
+            visit.see_inputs(self.call.inputs)
             if not len(visit.sight.values):
                 given = f"{describe(self.call.inputs)}, without a floating-point tensor"
                 refuse("inputs", given, "numbers, or token ids that are looked up", "Write x.float() for numbers.")

@@ -137,6 +137,11 @@ class Visit:
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
         return form
 
+    def see_inputs(self, inputs: Any) -> None:
+        """See the inputs asked about, without a pass."""
+        for i, point in enumerate(self.where.points):
+            self.see(i, part_of(inputs, point))
+
     def inputs(self, inputs: Any) -> Any:
         """The inputs, after seeing or setting those asked about."""
         for i, point in enumerate(self.where.points):

@@ -105,7 +105,7 @@ class Glance:
 def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms: dict[str, Any]) -> Attribution | None:
     """The answer of a method to a plain question, but for its seconds; None where the question is not plain.
 
-    Where its one pass runs out of memory the terms get a `batch_size` of half the rows, for the full question.
+    Where its one pass runs out of memory the terms get a `batch_size` of half its rows, for the full question.
     """
     if level() or not (_bare(terms) and _plain(inputs) and callable(model)):
         return None
@@ -128,9 +128,9 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     except NotPlain:
         return None
     except (RuntimeError, MemoryError) as error:
-        if rows == 1 or not is_out_of_memory(error):
+        if question.forwarded == 1 or not is_out_of_memory(error):
             raise
-        terms["batch_size"] = rows // 2
+        terms["batch_size"] = question.forwarded // 2
         return None
     delta = None
     if "completeness" in card.claims and question.score is not None and question.baseline_score is not None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -41,8 +41,8 @@ class Plan:
     weights: Tensor  # (e,): theirs, of a law that sums to one
     sizes: Tensor  # the sizes that are drawn,
     chances: Tensor  # how often each is,
+    steps: Tensor  # where in [0, 1) one size gives way to the next,
     worth: Tensor  # and what a coalition of it then weighs, on average the share of the law that is drawn
-    bend: float  # the mean under the law of t^2, t being the mean of d
 
     @staticmethod
     @lru_cache(maxsize=32)
@@ -60,10 +60,9 @@ class Plan:
         weights = [(share[i] / len(z)).expand(len(z)) for i, z in enumerate(whole)]
         chances = often[taken:] / often[taken:].sum()
         drawn = torch.arange(law.least + taken, n // 2 + 1)
-        t = 1 - 2 * torch.arange(law.least, n // 2 + 1, dtype=share.dtype) / n
-        bend = float((share * t.square()).sum())
         joined = torch.cat([_none(n), *whole]), torch.cat([share[:0], *weights])
-        return Plan(*joined, drawn, chances, share[taken:] / chances, bend)
+        steps = chances.cumsum(0)[:-1].to(torch.float32)
+        return Plan(*joined, drawn, chances, steps, share[taken:] / chances)
 
 
 def _none(n: int) -> Tensor:
@@ -107,6 +106,42 @@ class Law:
     third: float  # what each of three features gets of a game d_i d_j d_k
 
 
+class Columns:
+    """The columns of the regression, games d_i and d_i (t^2 - bend) of n features, t being the mean of d."""
+
+    def __init__(self, law: Law, n: int) -> None:
+        self.law, self.n = law, n
+        self.share = law.share(n) / law.share(n).sum()
+        t = 1 - 2 * torch.arange(law.least, n // 2 + 1, dtype=torch.float64) / n
+        self.square = t.square()
+        self.bend = float((self.share * self.square).sum())  # the mean of t^2
+
+    @staticmethod
+    @lru_cache(maxsize=4)
+    def of(law: Law, n: int) -> Columns:
+        """Those of a law, made once."""
+        return Columns(law, n)
+
+    @cached_property
+    def values(self) -> Tensor:
+        """What features get in these games, (2 n, n)."""
+        n, third = self.n, self.law.third
+        own = (n - 2) * (1 + third * (n - 3)) / n**2 - self.bend
+        alone = torch.eye(n, dtype=torch.float64)
+        return torch.cat([alone, own * alone + (2 + 2 * third * (n - 2)) / n**2])
+
+    @cached_property
+    def held(self) -> Tensor:
+        """What is added to the sum of the equations of all pairs, (2 n, 2 n): the ridge, and a sum that is fixed.
+
+        The ridge is as large as the mean square of a second column, less what of it is in a fixed sum.
+        """
+        bent, total = self.square - self.bend, self.law.fixed * (1 - self.bend)
+        ridge = RIDGE * (self.share * (bent.square() + total * (total - 2 * bent) * self.square)).sum()
+        sums = self.values.sum(-1) * self.law.fixed
+        return sums * sums[:, None] + torch.cat([ridge.new_zeros(self.n), ridge.expand(self.n)]).diag()
+
+
 SHAPLEY = Law(kernel_law, even_sizes, least=1, fixed=True, third=1 / 3)
 BANZHAF = Law(even_law, even_law, least=0, fixed=False, third=0.0)
 
@@ -118,7 +153,7 @@ class Pairs:
 
     def __init__(self, game: Game, law: Law, plan: Plan, streams: Streams | None = None) -> None:
         self.game, self.law, self.plan, self.streams = game, law, plan, streams or game.q.streams
-        self.details: dict[str, Tensor] = {}
+        self.columns, self.details = Columns.of(law, game.n), dict[str, Tensor]()
         self.known: Tensor | None = None  # (2, e, T, B): scores of the coalitions taken whole and of their complements
         self.drawn: list[Tensor] = []  # coalitions (m, B, n), bool
         self.kinds: list[Tensor] = []  # which of the sizes drawn each is of, (B, m)
@@ -134,10 +169,8 @@ class Pairs:
             return
         # sizes at even steps through their law, so that each comes as often as it should
         at = (torch.arange(units) + self.streams.uniforms(1)) / units  # (B, m)
-        kind = torch.searchsorted(plan.chances.cumsum(0)[:-1].to(at.dtype).contiguous(), at.contiguous(), right=True)
-        order = self.streams.uniforms(units, n).argsort(-1)
-        members = torch.arange(n) < plan.sizes[kind][..., None]
-        z = torch.zeros(order.shape, dtype=torch.bool).scatter_(-1, order, members).movedim(0, 1)
+        kind = torch.searchsorted(plan.steps, at, right=True)
+        z = (self.streams.orders(units, n) < plan.sizes[kind][..., None]).movedim(0, 1)
         scores = self._scores(torch.cat([whole[:, None].expand(-1, rows, -1), z]))
         self.known = scores[:, : len(whole)] if self.known is None else self.known
         self.drawn.append(z)
@@ -166,71 +199,67 @@ class Pairs:
             unknown = ((n - fixed + 1 - rank) / rank.clamp(min=1) / n).sqrt()
             return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown[:, None]
         blocks = Again(lambda: self._blocks(gap), pairs * gap.shape[1] * n <= BLOCK)
-        normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.shape, 2 * n)
-        for c, y, w, _ in blocks:
-            weighted = c * w[..., None]
-            normal += weighted.mT @ c
-            right += (y[..., None, :] @ weighted)[..., 0, :]
-        held = normal.clone()
-        bends = held.diagonal(dim1=-2, dim2=-1)[:, n:]
-        bends += RIDGE / pairs * bends.mean(-1, keepdim=True)
-        held[:, :n, :n] += fixed / n  # what is fixed is taken out of the equations
-        inverted = inverse(held)
-        inverted[:, :n, :n] -= fixed / n
-        found = (inverted @ right[..., None])[..., 0]
-        total = gap.new_zeros(*gap.shape, n)
+        normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.mT.shape, 2 * n)
+        for c, y, _ in blocks:
+            normal += c.mT @ c
+            right += y @ c
+        inverted = self._inverse(normal, pairs)
+        solving = inverted @ self.columns.values.to(gap.device)
+        total = gap.new_zeros(*gap.mT.shape, n)
         if self.count:
-            known = self._values(inverted)
-            for c, y, w, whole in blocks:
+            found = right @ inverted
+            for c, y, whole in blocks:
                 # every coalition may have a residual of its own size (White 1980)
-                rest = (y - (c @ found[..., None])[..., 0]) * w
-                total += (rest[..., None, whole:].square() @ (c[:, whole:] @ known).square())[..., 0, :]
+                rest = y[..., whole:] - found @ c[:, whole:].mT
+                total += rest.square() @ (c[:, whole:] @ solving).square()
             # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
-            total /= (1 - (inverted * normal).sum((-2, -1)) / pairs).clamp(min=1e-3).square()[:, None]
-        return mean + self._values(found), total.sqrt()
+            total /= (1 - (inverted * normal).sum((-2, -1), keepdim=True) / pairs).clamp(min=1e-3).square()
+        return mean + (right @ solving).movedim(0, 1), total.sqrt().movedim(0, 1)
 
-    def _values(self, coefficients: Tensor) -> Tensor:
-        """The values of features in the games that the columns stand for: (..., 2 n) -> (..., n)."""
-        n, third = self.game.n, self.law.third
-        plain, bent = coefficients[..., :n], coefficients[..., n:]
-        alone = (n - 2) * (1 + third * (n - 3)) / n**2 - self.plan.bend
-        shared = (2 + 2 * third * (n - 2)) / n**2
-        less = alone / n if self.law.fixed else -shared  # the sum of the values is what is taken out
-        return plain + alone * bent - less * bent.sum(-1, keepdim=True)
+    def _inverse(self, normal: Tensor, pairs: int) -> Tensor:
+        """Of normal equations (B, 2 n, 2 n) of so many pairs: with the ridge, and among games whose values sum to 0."""
+        inverted = inverse(normal + self.columns.held.to(normal.device) / pairs)
+        if not self.law.fixed:
+            return inverted
+        sums = self.columns.values.sum(-1).to(normal.device)
+        along = inverted @ sums
+        return inverted - along[..., None] * (along / (along @ sums)[:, None])[:, None]
 
     @property
     def count(self) -> int:
         """How many pairs were drawn."""
         return sum(map(len, self.drawn))
 
-    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-        """Equations c a = y, (B, k, 2 n) and (T, B, k), the fixed sum taken out; weights; how many are taken whole.
+    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Equations c a = y, (B, k, 2 n) and (B, T, k), the fixed sum taken out of y; and how many are taken whole.
 
-        The columns c are d, and d as it bends with the size of the coalition.
+        The columns c are d, and d as it bends with the size of the coalition; rows are times the root of their weight.
         """
-        rows, n, bend = gap.shape[1], self.game.n, self.plan.bend
+        rows, n = gap.shape[1], self.game.n
         z = torch.cat([self.plan.whole[:, None].expand(-1, rows, -1), *self.drawn])
         v = torch.cat([t for t in (self.known, *self.seen) if t is not None], 1)
         each = [self.plan.weights.expand(rows, -1), *(self.plan.worth[kind] / self.count for kind in self.kinds)]
-        y, w = (v[0] - v[1]).movedim(0, -1), torch.cat(each, 1).to(gap.device)
+        y, root = (v[0] - v[1]).permute(2, 1, 0), torch.cat(each, 1).sqrt_().to(gap.device)
         size = max(1, BLOCK // (rows * n))
         for i in range(0, len(z), size):
             some = slice(i, i + size)
-            d = (2 * z[some].to(gap.device, gap.dtype) - 1).movedim(0, 1)
-            level = d.mean(-1, keepdim=True)
-            bent = d * (level.square() - bend)
-            left = y[..., some]
+            d = z[some].movedim(0, 1).to(gap.device, gap.dtype).mul_(2).sub_(1)
+            level, weight, left = d.mean(-1), root[:, some], y[..., some]
             if self.law.fixed:
-                d, bent, left = d - level, bent - level * (1 - bend), left - gap[..., None] * level[..., 0]
-            yield torch.cat([d, bent], -1), left, w[:, some], max(0, len(self.plan.whole) - i)
+                left = left - gap.mT[..., None] * level[:, None]
+            scale = torch.stack([weight, weight * (level.square() - self.columns.bend)], -1)
+            c = (d[:, :, None] * scale[..., None]).flatten(2)
+            yield c, left * weight[:, None], max(0, len(self.plan.whole) - i)
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
         found = list(self._blocks(gap))
-        a = torch.cat([c[..., : self.game.n] * w.sqrt()[..., None] for c, _, w, _ in found], 1)
-        y = torch.cat([y * w.sqrt() for _, y, w, _ in found], -1)
+        a = torch.cat([c[..., : self.game.n] for c, _, _ in found], 1)
+        if self.law.fixed:
+            a = a - a.mean(-1, keepdim=True)
         inverted, rank = _pseudoinverse(a @ a.mT)
-        return torch.einsum("bkn,bkj,tbj->tbn", a, inverted, y), rank[:, None]
+        y = torch.cat([y for _, y, _ in found], -1)
+        return (y @ inverted @ a).movedim(0, 1), rank[:, None]
 
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
@@ -255,8 +284,8 @@ def inverse(a: Tensor) -> Tensor:
     """Of symmetric matrices (B, n, n) that are not negative; the pseudoinverse where there is none."""
     factor, bad = torch.linalg.cholesky_ex(a)
     size = factor.diagonal(dim1=-2, dim2=-1)
-    low, high = size.amin(-1), size.amax(-1)
-    if bool(((bad == 0) & (low.square() > SINGULAR * high.square())).all()):
+    low, high = size.aminmax(dim=-1)
+    if bool(((bad == 0) & (low > SINGULAR**0.5 * high)).all()):
         return torch.cholesky_inverse(factor)
     return _pseudoinverse(a)[0]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,10 +27,10 @@ from enodo.core.game import Game
 from enodo.core.streams import Streams
 
 from .every import lifted
+from .laws import Columns, Law
 
 SINGULAR = 1e-10  # relative, of what is no more than rounding
 BLOCK = 1 << 22  # numbers of a block of coalitions at work
-RIDGE = 10.0  # how many pairs it takes to believe in as much bending as there is
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Plan:
     chances: Tensor  # how often each is,
     steps: Tensor  # where in [0, 1) one size gives way to the next,
     worth: Tensor  # and what a coalition of it then weighs, on average the share of the law that is drawn
+    decks: tuple[Tensor | None, ...]  # all coalitions of each, (count, n), where one drawn blindly may well come twice
 
     @staticmethod
     @lru_cache(maxsize=32)
@@ -62,7 +63,10 @@ class Plan:
         drawn = torch.arange(law.least + taken, n // 2 + 1)
         joined = torch.cat([_none(n), *whole]), torch.cat([share[:0], *weights])
         steps = chances.cumsum(0)[:-1].to(torch.float32)
-        return Plan(*joined, drawn, chances, steps, share[taken:] / chances)
+        # a deck is shuffled for no more random numbers than drawing blindly takes
+        few = [count <= chance * left * n for count, chance in zip(counts[taken:], chances.tolist(), strict=True)]
+        decks = tuple(_of_size(n, s) if f else None for s, f in zip(drawn.tolist(), few, strict=True))
+        return Plan(*joined, drawn, chances, steps, share[taken:] / chances, decks)
 
 
 def _none(n: int) -> Tensor:
@@ -71,79 +75,11 @@ def _none(n: int) -> Tensor:
 
 def _of_size(n: int, size: int) -> Tensor:
     """Every coalition of a size, (count, n); of half the features, one of each pair."""
-    members = torch.combinations(torch.arange(n), size) if size else torch.zeros(1, 0, dtype=torch.long)
-    if size and 2 * size == n:
-        members = members[members[:, 0] == 0]
-    return torch.zeros(len(members), n, dtype=torch.bool).scatter_(1, members, True)
-
-
-def kernel_law(n: int) -> Tensor:
-    """The Shapley kernel of pairs whose smaller coalition has 1 to n // 2 members."""
-    s = torch.arange(1, n // 2 + 1, dtype=torch.float64)
-    return 1 / (s * (n - s)) / (1 + (2 * s == n).to(s.dtype))
-
-
-def even_law(n: int) -> Tensor:
-    """The share of pairs whose smaller coalition has 0 to n // 2 members, among all."""
-    counts = [math.comb(n, s) / (1 + (2 * s == n)) for s in range(n // 2 + 1)]
-    return torch.tensor([c / 2 ** (n - 1) for c in counts], dtype=torch.float64)
-
-
-def even_sizes(n: int) -> Tensor:
-    """Each size from 1 to n - 1 as often as any other, which is how much leverage its coalitions have together."""
-    s = torch.arange(1, n // 2 + 1, dtype=torch.float64)
-    return 1 / (1 + (2 * s == n).to(s.dtype))
-
-
-@dataclass(frozen=True)
-class Law:
-    """How much coalitions count, by the size of the smaller of a pair, from `least` to n // 2."""
-
-    share: Callable[[int], Tensor]  # of each size in the mean that is minimised
-    often: Callable[[int], Tensor]  # how often it is drawn, up to a factor
-    least: int
-    fixed: bool  # whether the sum of the values is held
-    third: float  # what each of three features gets of a game d_i d_j d_k
-
-
-class Columns:
-    """The columns of the regression, games d_i and d_i (t^2 - bend) of n features, t being the mean of d."""
-
-    def __init__(self, law: Law, n: int) -> None:
-        self.law, self.n = law, n
-        self.share = law.share(n) / law.share(n).sum()
-        t = 1 - 2 * torch.arange(law.least, n // 2 + 1, dtype=torch.float64) / n
-        self.square = t.square()
-        self.bend = float((self.share * self.square).sum())  # the mean of t^2
-
-    @staticmethod
-    @lru_cache(maxsize=4)
-    def of(law: Law, n: int) -> Columns:
-        """Those of a law, made once."""
-        return Columns(law, n)
-
-    @cached_property
-    def values(self) -> Tensor:
-        """What features get in these games, (2 n, n)."""
-        n, third = self.n, self.law.third
-        own = (n - 2) * (1 + third * (n - 3)) / n**2 - self.bend
-        alone = torch.eye(n, dtype=torch.float64)
-        return torch.cat([alone, own * alone + (2 + 2 * third * (n - 2)) / n**2])
-
-    @cached_property
-    def held(self) -> Tensor:
-        """What is added to the sum of the equations of all pairs, (2 n, 2 n): the ridge, and a sum that is fixed.
-
-        The ridge is as large as the mean square of a second column, less what of it is in a fixed sum.
-        """
-        bent, total = self.square - self.bend, self.law.fixed * (1 - self.bend)
-        ridge = RIDGE * (self.share * (bent.square() + total * (total - 2 * bent) * self.square)).sum()
-        sums = self.values.sum(-1) * self.law.fixed
-        return sums * sums[:, None] + torch.cat([ridge.new_zeros(self.n), ridge.expand(self.n)]).diag()
-
-
-SHAPLEY = Law(kernel_law, even_sizes, least=1, fixed=True, third=1 / 3)
-BANZHAF = Law(even_law, even_law, least=0, fixed=False, third=0.0)
+    z, last = _none(n).new_zeros(1, n), torch.tensor([-1])
+    for _ in range(size):
+        row, last = (torch.arange(n) > last[:, None]).nonzero(as_tuple=True)
+        z = z[row].scatter_(1, last[:, None], True)
+    return z[z[:, 0]] if size and 2 * size == n else z
 
 
 class Pairs:
@@ -157,11 +93,12 @@ class Pairs:
         self.known: Tensor | None = None  # (2, e, T, B): scores of the coalitions taken whole and of their complements
         self.drawn: list[Tensor] = []  # coalitions (m, B, n), bool
         self.kinds: list[Tensor] = []  # which of the sizes drawn each is of, (B, m)
+        self.chance: list[Tensor] = []  # the part of its variance that is left beside blind draws, (B, m)
         self.seen: list[Tensor] = []  # their scores, (2, m, T, B)
 
     def more(self, units: int) -> None:
         """Evaluate this many pairs more, those taken whole first."""
-        plan, n, rows = self.plan, self.game.n, self.game.q.rows
+        plan, rows = self.plan, self.game.q.rows
         whole = plan.whole if self.known is None else plan.whole[:0]
         units -= len(whole)
         if units <= 0 or not len(plan.sizes):
@@ -170,12 +107,29 @@ class Pairs:
         # sizes at even steps through their law, so that each comes as often as it should
         at = (torch.arange(units) + self.streams.uniforms(1)) / units  # (B, m)
         kind = torch.searchsorted(plan.steps, at, right=True)
-        z = (self.streams.orders(units, n) < plan.sizes[kind][..., None]).movedim(0, 1)
+        z, chance = self._draw(kind)
+        z = z.movedim(0, 1)
         scores = self._scores(torch.cat([whole[:, None].expand(-1, rows, -1), z]))
         self.known = scores[:, : len(whole)] if self.known is None else self.known
         self.drawn.append(z)
         self.kinds.append(kind)
+        self.chance.append(chance)
         self.seen.append(scores[:, len(whole) :])
+
+    def _draw(self, kind: Tensor) -> tuple[Tensor, Tensor]:
+        """Coalitions of these sizes, (B, m, n), none of a deck twice before all of it; their chance, (B, m)."""
+        z = self.streams.orders(kind.shape[1], self.game.n) < self.plan.sizes[kind][..., None]
+        chance = torch.ones(kind.shape, dtype=self.plan.worth.dtype)
+        for k, deck in enumerate(self.plan.decks):
+            if deck is not None:
+                here = kind == k
+                turn, count = here.cumsum(1) - 1, here.sum(1, keepdim=True)
+                dealt = self.streams.orders(1, len(deck))[:, 0].gather(1, turn.clamp(min=0) % len(deck))
+                z[here] = deck[dealt[here]]
+                # rounds through all of a deck leave nothing to chance, and the last leaves what it does not reach
+                over = count % len(deck)
+                chance = torch.where(here, over / count * (1 - over / len(deck)), chance)
+        return z, chance
 
     def _scores(self, z: Tensor) -> Tensor:
         """Of coalitions (k, n) or (k, B, n) and of their complements: (2, k, T, B)."""
@@ -208,10 +162,10 @@ class Pairs:
         total = gap.new_zeros(*gap.mT.shape, n)
         if self.count:
             found = right @ inverted
-            for c, y, whole in blocks:
+            for c, y, chance in blocks:
                 # every coalition may have a residual of its own size (White 1980)
-                rest = y[..., whole:] - found @ c[:, whole:].mT
-                total += rest.square() @ (c[:, whole:] @ solving).square()
+                rest = y - found @ c.mT
+                total += (rest.square() * chance[:, None]) @ (c @ solving).square()
             # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
             total /= (1 - (inverted * normal).sum((-2, -1), keepdim=True) / pairs).clamp(min=1e-3).square()
         return mean + (right @ solving).movedim(0, 1), total.sqrt().movedim(0, 1)
@@ -230,8 +184,8 @@ class Pairs:
         """How many pairs were drawn."""
         return sum(map(len, self.drawn))
 
-    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Equations c a = y, (B, k, 2 n) and (B, T, k), the fixed sum taken out of y; and how many are taken whole.
+    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Equations c a = y, (B, k, 2 n) and (B, T, k), the fixed sum taken out of y; and chance, (B, k).
 
         The columns c are d, and d as it bends with the size of the coalition; rows are times the root of their weight.
         """
@@ -240,6 +194,7 @@ class Pairs:
         v = torch.cat([t for t in (self.known, *self.seen) if t is not None], 1)
         each = [self.plan.weights.expand(rows, -1), *(self.plan.worth[kind] / self.count for kind in self.kinds)]
         y, root = (v[0] - v[1]).permute(2, 1, 0), torch.cat(each, 1).sqrt_().to(gap.device)
+        chance = torch.cat([torch.zeros_like(self.plan.weights).expand(rows, -1), *self.chance], 1).to(gap.device)
         size = max(1, BLOCK // (rows * n))
         for i in range(0, len(z), size):
             some = slice(i, i + size)
@@ -249,7 +204,7 @@ class Pairs:
                 left = left - gap.mT[..., None] * level[:, None]
             scale = torch.stack([weight, weight * (level.square() - self.columns.bend)], -1)
             c = (d[:, :, None] * scale[..., None]).flatten(2)
-            yield c, left * weight[:, None], max(0, len(self.plan.whole) - i)
+            yield c, left * weight[:, None], chance[:, some]
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
@@ -264,7 +219,7 @@ class Pairs:
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
         some = Pairs(game, self.law, self.plan, self.streams.take(rows))
-        some.kinds = [kind[rows] for kind in self.kinds]
+        some.kinds, some.chance = ([t[rows] for t in ts] for ts in (self.kinds, self.chance))
         some.known = None if self.known is None else self.known[..., rows]
         some.drawn, some.seen = [z[:, rows] for z in self.drawn], [v[..., rows] for v in self.seen]
         return some

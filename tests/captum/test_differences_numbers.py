@@ -196,6 +196,15 @@ def test_relus_without_a_module() -> None:
     close(found[1], torch.tensor([[1.0, 0.0]]))
 
 
+def test_relus_with_an_upper_limit() -> None:
+    """f = relu6(x_0) - relu6(x_1) at (1, 1): guided backpropagation stops the negative gradient."""
+    act = torch.nn.ReLU6()
+    model = Lambda(lambda x: act(x[:, 0]) - act(x[:, 1]))
+    found = [attr.GuidedBackprop(model).attribute(torch.ones(1, 2)) for attr in (theirs, ours)]
+    close(found[0], torch.tensor([[1.0, -1.0]]))
+    close(found[1], torch.tensor([[1.0, 0.0]]))
+
+
 def test_a_module_that_runs_twice() -> None:
     """relu(relu(x)) from -1 to 2: 2."""
     relu = nn.ReLU()

@@ -61,6 +61,9 @@ PLAIN = {
     "in place": (Doubling().eval(), X, "gradient", {"target": 0}),
     "batch_size": (MODEL, X, "gradient", {"target": 0, "batch_size": 2}),
     "one row": (MODEL, X[:1], "gradient", {"target": 0}),
+    "path": (MODEL, X, "integrated_gradients", {"target": [1, 0]}),
+    "path of a few": (MODEL, X.float().double(), "integrated_gradients", {"target": 1, "steps": 3, "multiply": False}),
+    "half precision": (nn.Linear(5, 1).eval().bfloat16(), X.bfloat16(), "integrated_gradients", {}),
     "layer": (MODEL, X, "activation", {"wrt": "1"}),
     "module": (MODEL, X, "activation", {"wrt": MODEL[0]}),
     "input of a layer": (MODEL, X, "activation", {"wrt": "2:in"}),
@@ -91,12 +94,18 @@ def test_a_glance_gives_what_the_full_question_gives(case):
         "seed",
     ):
         assert getattr(found, name) == getattr(full, name), name
-    assert (found.scores is None) == (full.scores is None)
-    assert found.scores is None or torch.equal(found.scores, full.scores)
+    for name in "scores baseline_scores delta".split():
+        one, other = getattr(found, name), getattr(full, name)
+        assert (one is None) == (other is None), name
+        assert one is None or torch.equal(one, other), name
     assert torch.equal(x, kept)
 
 
 FULL = {
+    "path to what is predicted": (MODEL, X, "integrated_gradients", {"target": "predicted"}),
+    "path with a tolerance": (MODEL, X, "integrated_gradients", {"target": 0, "tol": 0.01}),
+    "path from elsewhere": (MODEL, X, "integrated_gradients", {"target": 0, "baseline": 1.0}),
+    "path in pieces": (MODEL, X, "integrated_gradients", {"target": 0, "batch_size": 50}),
     "several targets": (MODEL, X, "gradient", {"target": "all"}),
     "a callable": (MODEL, X, "gradient", {"target": lambda y: y[:, 0]}),
     "another score": (MODEL, X, "gradient", {"target": 0, "of": "0"}),

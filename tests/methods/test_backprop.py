@@ -24,6 +24,16 @@ RELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "clamp_min_": lambda x: x.clamp_min_(0.0),
     "threshold": lambda x: F.threshold(x, 0, 0),
 }
+SIXES: dict[str, Callable[[Tensor], Tensor]] = {
+    "module": nn.ReLU6(),
+    "module in place": nn.ReLU6(inplace=True),
+    "nn.Hardtanh": nn.Hardtanh(0, 6),
+    "F.relu6": F.relu6,
+    "F.hardtanh by position": lambda x: F.hardtanh(x, 0.0, 6.0),
+    "F.hardtanh_": lambda x: F.hardtanh_(x, 0.0, 6.0),
+    "clamp": lambda x: x.clamp(0, 6),
+    "clip_": lambda x: x.clip_(max=6, min=0),
+}
 
 
 @pytest.mark.parametrize(
@@ -48,9 +58,23 @@ def test_every_spelling_is_the_same_network(method: str, name: str) -> None:
     assert not torch.allclose(one, enodo.explain(models[0], normal(4, 5), "gradient", target=1).tensor)
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("guided_backprop", [[0.0, 3.0, 0.0, 0.0]]), ("deconvolution", [[2.0, 3.0, 0.0, 5.0]])],
+)
+@pytest.mark.parametrize("name", SIXES)
+def test_relus_with_an_upper_limit(method: str, expected: list[list[float]], name: str) -> None:
+    """Off, on under a positive and under a negative gradient, and beyond 6, where its own gradient is zero."""
+    x, weights = torch.tensor([[-1.0, 1.0, 1.0, 7.0]]), torch.tensor([2.0, 3.0, -3.0, 5.0])
+    found = enodo.explain(lambda x: (SIXES[name](x) * weights).sum(1), x, method)
+    assert found.tensor.tolist() == expected
+
+
 def test_other_clamps_are_no_relus() -> None:
     def model(x: Tensor) -> Tensor:
-        return -(x.clamp(-1, 1) + x.clamp(max=0) + x.clamp(min=0.1)).sum(1)
+        limits = torch.arange(5.0, dtype=x.dtype)  # of each entry: no one number
+        cut = x.clamp(-1, 1) + x.clamp(max=0) + x.clamp(min=0.1) + F.hardtanh(x) + x.clamp(0 * limits, limits)
+        return -cut.sum(1)
 
     x = normal(4, 5)
     for method in ("guided_backprop", "deconvolution"):

@@ -36,9 +36,7 @@ def gathered(
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
     delta = None
     if base is not None and scores is not None and not (question.wrt.several and "each" in card.claims):
-        total = _over_rows([v.rowsum(q.scores) for q, v in answers]).detach()
-        wide = base.to(accumulator(base.dtype))
-        delta = torch.sub(total, scores).add(wide).to(scores.dtype)
+        delta = _over_rows([gap(v, q.scores, q.baseline_scores) for q, v in answers])
     if not sums_up([delta] if delta is not None else [scores, base, *[t for _, v in answers for t in v.leaves]]):
         _check_finite(question, scores, base, [v for _, v in answers])
     if "delta" in first.memo:
@@ -109,6 +107,12 @@ def described(settled: list[Any]) -> Any:
     if isinstance(first, tuple):
         return [str(i) if isinstance(i, slice) else int(i) for i in first]
     return getattr(first, "__name__", type(first).__name__) if callable(first) else first
+
+
+def gap(values: Values, scores: Tensor, base: Tensor) -> Tensor:
+    """The completeness gap, sum of the values - (f(x) - f(x0)): (B,) or (T, B)."""
+    wide = base.to(accumulator(base.dtype))
+    return torch.sub(values.rowsum(scores).detach(), scores).add(wide).to(scores.dtype)
 
 
 def sums_up(parts: list[Tensor | None]) -> bool:

@@ -1,13 +1,13 @@
 """Questions so plain that asking them takes longer than the pass: one float tensor, one place, a small model.
 
-Methods that put one question, `gradient` at the inputs or `activation` at a layer ("once" among their claims), meet a
-`Glance` there instead of a Question, which makes the same pass with none of the terms that such a question leaves open.
-Whatever is not as plain, or goes wrong in a way that takes words, is left to the full question.
+Methods that one pass can answer ("once" among their claims: the gradient at the inputs or on the way to them from zero,
+the value of a layer) meet a `Glance` there in the place of a Question. It makes the same pass, without the terms that a
+full question leaves open. Whatever is not as plain, or goes wrong in a way that takes words, is left to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from . import targets, vjp
 from .budget import Budget, is_out_of_memory
-from .gather import described, sums_up
+from .gather import described, gap, sums_up
 from .places import likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
 from .state import State, eager
+from .streaming import Points
 from .transforms import level
 from .values import Values
 
@@ -30,37 +31,64 @@ class NotPlain(Exception):
 
 
 class Glance:
-    """What a method of one pass asks its question; leaves (B, ...)."""
+    """What a method of one pass asks its question; leaves (B, ...). Whatever else it asks takes a full question."""
 
-    __slots__ = ("model", "point", "scores", "settled", "target", "x")
-
-    def __init__(self, model: Callable[..., Any], x: Tensor, target: Any, point: Point) -> None:
-        self.model, self.x, self.target, self.point = model, x, target, point
+    def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
+        self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
+        self.rows = inputs.shape[0]
+        self.forwarded = self.rows
         self.settled = target
-        self.scores: Tensor | None = None
+        self.score: Tensor | None = None
+        self.baseline_score: Tensor | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotPlain
+
+    @property
+    def x(self) -> Values:
+        """The inputs."""
+        return Values((self.inputs.detach(),))
+
+    @property
+    def x0(self) -> Values:
+        """The baseline, zero."""
+        return Values((torch.zeros_like(self.inputs),))
 
     def gradient(self) -> tuple[Values, Values]:
         """The inputs, and the gradient of the score there."""
+        self.score, g = self._pass(self.inputs, 1)
+        return self.x, Values((g,))
+
+    def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
+        """Gradients at n points between the baseline and the inputs, which go along; all in one pass."""
+        k = n + 2
+        if not ends or targets.unsettled(self.target) or self.budget.points(self.rows, k) < k:
+            raise NotPlain
+        self.forwarded = k * self.rows
+        scores, g = self._pass(points(0, k).leaves[0].flatten(0, 1), k)
+        self.baseline_score, self.score = scores[: self.rows], scores[-self.rows :]
+        yield 0, n, Values((g.unflatten(0, (k, self.rows))[1:-1],))
+
+    def _pass(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores (k * B,) of k points of every row, and their gradients there."""
         if self.point is not INPUT:
             raise NotPlain
-        rows = self.x.shape[0]
         with torch.enable_grad():
-            x = self.x.detach().requires_grad_()
+            x = x.detach().requires_grad_()
             output = self.model(x.clone())  # a clone, which in-place code may change
             if targets.unsettled(self.target):
-                self.settled = targets.settle(self.target, output, rows)
-            scores = targets.selector(self.settled, rows)(output)
-        self.scores = scores.detach()
+                self.settled = targets.settle(self.target, output, self.rows)
+            scores = targets.selector(self.settled, self.rows)(output, k)
         (g,) = vjp.gradients(scores, Values((x,)), 1, False)
         if g is None:
             raise NotPlain
-        return Values((self.x.detach(),)), Values((g,))
+        return scores.detach(), g
 
     def activation(self) -> Values:
         """The value of a layer that runs once and gives one tensor with its rows first."""
         if self.point is INPUT:
             raise NotPlain
-        rows, seen = self.x.shape[0], list[Tensor | None]()
+        rows, seen = self.rows, list[Tensor | None]()
 
         def see(value: Any, call: int) -> Any:
             plain = type(value) is Tensor and value.shape[:1] == (rows,) and value.is_floating_point()
@@ -68,7 +96,7 @@ class Glance:
             return value
 
         with torch.no_grad(), Watched([(self.point, see)]):
-            self.model(self.x.detach().clone())
+            self.model(self.inputs.detach().clone())
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -77,7 +105,7 @@ class Glance:
 def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms: dict[str, Any]) -> Attribution | None:
     """The answer of a method to a plain question, but for its seconds; None where the question is not plain.
 
-    Where its one pass runs out of memory the terms get a `batch_size` of half the rows, for the full question.
+    Where its one pass runs out of memory the terms get a `batch_size` of half its rows, for the full question.
     """
     if level() or not (_bare(terms) and _plain(inputs) and callable(model)):
         return None
@@ -93,22 +121,25 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(model, inputs, target, point)
+    question = Glance(model, inputs, target, point, budget)
     try:
         with torch.no_grad():
             values: Tensor = card.fn(question, **options).leaves[0]
     except NotPlain:
         return None
     except (RuntimeError, MemoryError) as error:
-        if rows == 1 or not is_out_of_memory(error):
+        if question.forwarded == 1 or not is_out_of_memory(error):
             raise
-        terms["batch_size"] = rows // 2
+        terms["batch_size"] = question.forwarded // 2
         return None
-    if not sums_up([values, question.scores]):
+    delta = None
+    if "completeness" in card.claims and question.score is not None and question.baseline_score is not None:
+        delta = gap(Values((values,)), question.score, question.baseline_score)
+    if not sums_up([values, question.score] if delta is None else [delta]):
         return None
     return Attribution(
-        values, card.name, card.defaults | options,
-        scores=question.scores, target=described([question.settled]), wrt=name, rows=rows, batch_size=budget.limit,
+        values.to(inputs.dtype), card.name, card.defaults | options, question.score, question.baseline_score, delta,
+        target=described([question.settled]), wrt=name, rows=question.forwarded, batch_size=budget.limit,
         **provenance(model),
     )  # fmt: skip
 

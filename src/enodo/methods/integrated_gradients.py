@@ -21,7 +21,7 @@ SMALLEST = 3  # the nested rule that error control begins with, of 7 nodes
     paper="Sundararajan et al. 2017, arXiv:1703.01365, equation 1",
     when="The default for differentiable models: contributions that add up to the change of the score from a baseline.",
     needs="gradient score baseline",
-    claims="completeness",
+    claims="completeness once",
     aliases=("ig",),
 )
 def integrated_gradients(

@@ -1,4 +1,4 @@
-"""ReLUs that let only some gradients through, in every spelling of a ReLU."""
+"""ReLUs that let only some gradients through, in every spelling of a ReLU, with or without an upper limit (ReLU6)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,18 @@ def deconvolution(op: Op) -> Pull:
 
 
 def _rectifiers(rule: Rule) -> Table:
-    def clamp(input: Any, min: Any = None, max: Any = None, **_: Any) -> Treatment:
-        return rule if _is_zero(min) and max is None else PLAIN
+    def clamp(input: Any, min: Any = None, *_: Any, **__: Any) -> Treatment:
+        return rule if _is_zero(min) else PLAIN
+
+    def hardtanh(input: Any, min_val: Any = -1.0, *_: Any, **__: Any) -> Treatment:
+        return rule if _is_zero(min_val) else PLAIN
 
     def threshold(input: Any, threshold: Any, value: Any, *_: Any, **__: Any) -> Treatment:
         return rule if _is_zero(threshold) and _is_zero(value) else PLAIN
 
     cut = Depends(clamp)
-    return Table(LINEAR, PLAIN) | {"relu": rule, "clamp": cut, "clamp_min": cut, "threshold": Depends(threshold)}
+    cuts = {"clamp": cut, "clamp_min": cut, "hardtanh": Depends(hardtanh), "threshold": Depends(threshold)}
+    return Table(LINEAR, PLAIN) | {"relu": rule, "relu6": rule, **cuts}
 
 
 def _is_zero(bound: Any) -> bool:

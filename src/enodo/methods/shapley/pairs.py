@@ -42,6 +42,7 @@ class Plan:
     sizes: Tensor  # the sizes that are drawn,
     chances: Tensor  # how often each is,
     worth: Tensor  # and what a coalition of it then weighs, on average the share of the law that is drawn
+    decks: tuple[Tensor | None, ...]  # all coalitions of each, (count, n), where one drawn blindly may well come twice
     bend: float  # the mean under the law of t^2, t being the mean of d
 
     @staticmethod
@@ -63,7 +64,10 @@ class Plan:
         t = 1 - 2 * torch.arange(law.least, n // 2 + 1, dtype=share.dtype) / n
         bend = float((share * t.square()).sum())
         joined = torch.cat([_none(n), *whole]), torch.cat([share[:0], *weights])
-        return Plan(*joined, drawn, chances, share[taken:] / chances, bend)
+        # a deck is shuffled for no more random numbers than drawing blindly takes
+        few = [count <= chance * left * n for count, chance in zip(counts[taken:], chances.tolist(), strict=True)]
+        decks = tuple(_of_size(n, s) if f else None for s, f in zip(drawn.tolist(), few, strict=True))
+        return Plan(*joined, drawn, chances, share[taken:] / chances, decks, bend)
 
 
 def _none(n: int) -> Tensor:
@@ -72,10 +76,11 @@ def _none(n: int) -> Tensor:
 
 def _of_size(n: int, size: int) -> Tensor:
     """Every coalition of a size, (count, n); of half the features, one of each pair."""
-    members = torch.combinations(torch.arange(n), size) if size else torch.zeros(1, 0, dtype=torch.long)
-    if size and 2 * size == n:
-        members = members[members[:, 0] == 0]
-    return torch.zeros(len(members), n, dtype=torch.bool).scatter_(1, members, True)
+    z, last = _none(n).new_zeros(1, n), torch.tensor([-1])
+    for _ in range(size):
+        row, last = (torch.arange(n) > last[:, None]).nonzero(as_tuple=True)
+        z = z[row].scatter_(1, last[:, None], True)
+    return z[z[:, 0]] if size and 2 * size == n else z
 
 
 def kernel_law(n: int) -> Tensor:
@@ -122,11 +127,12 @@ class Pairs:
         self.known: Tensor | None = None  # (2, e, T, B): scores of the coalitions taken whole and of their complements
         self.drawn: list[Tensor] = []  # coalitions (m, B, n), bool
         self.kinds: list[Tensor] = []  # which of the sizes drawn each is of, (B, m)
+        self.chance: list[Tensor] = []  # the part of its variance that is left beside blind draws, (B, m)
         self.seen: list[Tensor] = []  # their scores, (2, m, T, B)
 
     def more(self, units: int) -> None:
         """Evaluate this many pairs more, those taken whole first."""
-        plan, n, rows = self.plan, self.game.n, self.game.q.rows
+        plan, rows = self.plan, self.game.q.rows
         whole = plan.whole if self.known is None else plan.whole[:0]
         units -= len(whole)
         if units <= 0 or not len(plan.sizes):
@@ -135,14 +141,29 @@ class Pairs:
         # sizes at even steps through their law, so that each comes as often as it should
         at = (torch.arange(units) + self.streams.uniforms(1)) / units  # (B, m)
         kind = torch.searchsorted(plan.chances.cumsum(0)[:-1].to(at.dtype).contiguous(), at.contiguous(), right=True)
-        order = self.streams.uniforms(units, n).argsort(-1)
-        members = torch.arange(n) < plan.sizes[kind][..., None]
-        z = torch.zeros(order.shape, dtype=torch.bool).scatter_(-1, order, members).movedim(0, 1)
+        z, chance = self._draw(kind)
+        z = z.movedim(0, 1)
         scores = self._scores(torch.cat([whole[:, None].expand(-1, rows, -1), z]))
         self.known = scores[:, : len(whole)] if self.known is None else self.known
         self.drawn.append(z)
         self.kinds.append(kind)
+        self.chance.append(chance)
         self.seen.append(scores[:, len(whole) :])
+
+    def _draw(self, kind: Tensor) -> tuple[Tensor, Tensor]:
+        """Coalitions of these sizes, (B, m, n), none of a deck twice before all of it; their chance, (B, m)."""
+        z = self.streams.uniforms(kind.shape[1], self.game.n).argsort(-1) < self.plan.sizes[kind][..., None]
+        chance = torch.ones(kind.shape, dtype=self.plan.worth.dtype)
+        for k, deck in enumerate(self.plan.decks):
+            if deck is not None:
+                here = kind == k
+                turn, count = here.cumsum(1) - 1, here.sum(1, keepdim=True)
+                dealt = self.streams.uniforms(len(deck)).argsort(-1).gather(1, turn.clamp(min=0) % len(deck))
+                z[here] = deck[dealt[here]]
+                # rounds through all of a deck leave nothing to chance, and the last leaves what it does not reach
+                over = count % len(deck)
+                chance = torch.where(here, over / count * (1 - over / len(deck)), chance)
+        return z, chance
 
     def _scores(self, z: Tensor) -> Tensor:
         """Of coalitions (k, n) or (k, B, n) and of their complements: (2, k, T, B)."""
@@ -181,10 +202,10 @@ class Pairs:
         total = gap.new_zeros(*gap.shape, n)
         if self.count:
             known = self._values(inverted)
-            for c, y, w, whole in blocks:
+            for c, y, w, chance in blocks:
                 # every coalition may have a residual of its own size (White 1980)
                 rest = (y - (c @ found[..., None])[..., 0]) * w
-                total += (rest[..., None, whole:].square() @ (c[:, whole:] @ known).square())[..., 0, :]
+                total += ((rest.square() * chance)[..., None, :] @ (c @ known).square())[..., 0, :]
             # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
             total /= (1 - (inverted * normal).sum((-2, -1)) / pairs).clamp(min=1e-3).square()[:, None]
         return mean + self._values(found), total.sqrt()
@@ -203,8 +224,8 @@ class Pairs:
         """How many pairs were drawn."""
         return sum(map(len, self.drawn))
 
-    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-        """Equations c a = y, (B, k, 2 n) and (T, B, k), the fixed sum taken out; weights; how many are taken whole.
+    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Equations c a = y, (B, k, 2 n) and (T, B, k), the fixed sum taken out; weights and chance, (B, k).
 
         The columns c are d, and d as it bends with the size of the coalition.
         """
@@ -213,6 +234,7 @@ class Pairs:
         v = torch.cat([t for t in (self.known, *self.seen) if t is not None], 1)
         each = [self.plan.weights.expand(rows, -1), *(self.plan.worth[kind] / self.count for kind in self.kinds)]
         y, w = (v[0] - v[1]).movedim(0, -1), torch.cat(each, 1).to(gap.device)
+        chance = torch.cat([torch.zeros_like(self.plan.weights).expand(rows, -1), *self.chance], 1).to(gap.device)
         size = max(1, BLOCK // (rows * n))
         for i in range(0, len(z), size):
             some = slice(i, i + size)
@@ -222,7 +244,7 @@ class Pairs:
             left = y[..., some]
             if self.law.fixed:
                 d, bent, left = d - level, bent - level * (1 - bend), left - gap[..., None] * level[..., 0]
-            yield torch.cat([d, bent], -1), left, w[:, some], max(0, len(self.plan.whole) - i)
+            yield torch.cat([d, bent], -1), left, w[:, some], chance[:, some]
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
@@ -235,7 +257,7 @@ class Pairs:
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
         some = Pairs(game, self.law, self.plan, self.streams.take(rows))
-        some.kinds = [kind[rows] for kind in self.kinds]
+        some.kinds, some.chance = ([t[rows] for t in ts] for ts in (self.kinds, self.chance))
         some.known = None if self.known is None else self.known[..., rows]
         some.drawn, some.seen = [z[:, rows] for z in self.drawn], [v[..., rows] for v in self.seen]
         return some

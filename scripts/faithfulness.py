@@ -45,7 +45,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "Blur IG": ("blur_ig", {"steps": 25}),
     "DeepLIFT": ("deeplift", {}),
     "DeepLIFT SHAP, against the other photos": ("deeplift_shap", {"baseline": OTHERS}),
-    "guided backpropagation (of ReLU6: the gradient itself)": ("guided_backprop", {}),
+    "guided backpropagation": ("guided_backprop", {}),
     "LRP, epsilon_plus": ("lrp", {"composite": "epsilon_plus"}),
     "LRP, epsilon_alpha2_beta1": ("lrp", {"composite": "epsilon_alpha2_beta1"}),
     "LRP, epsilon_gamma_box": ("lrp", {"composite": "epsilon_gamma_box", "box": (-127 / 128, 1.0)}),

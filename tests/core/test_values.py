@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enodo.core.values import Form, Values, accumulator, along, concat, is_continuous
+from enodo.core.values import Form, Values, accumulator, along, chosen, concat, is_continuous
 from tests.core.trees import Pair, nests
 
 shapes = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), min_size=1, max_size=3)
@@ -111,3 +111,23 @@ def test_complex_numbers_are_continuous_and_integers_are_not():
     assert is_continuous(torch.zeros(1, dtype=torch.complex64))
     for dtype in (torch.bool, torch.uint8, torch.int64):
         assert not is_continuous(torch.zeros(1, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.long, torch.bool]
+)
+def test_what_is_chosen_is_that_of_where_to_the_bit(dtype):
+    odd = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0, 3e38])
+    here = torch.cat([odd if dtype.is_floating_point else odd.isfinite(), torch.randn(95) > 0]).to(dtype)
+    there = here.flip(0)[None, None]
+    mask = torch.rand(64, 3, 100) < 0.5
+    for some in (mask, mask[:2]):  # by arithmetic, and as it was
+        found, wanted = chosen(some, here, there), torch.where(some, here, there)
+        assert found.dtype == dtype
+        assert torch.equal(found.view(torch.uint8), wanted.view(torch.uint8))
+
+
+def test_what_is_chosen_keeps_its_gradient():
+    here, mask = torch.randn(100, requires_grad=True), torch.rand(64, 100) < 0.5
+    (g,) = torch.autograd.grad(chosen(mask, here, torch.zeros(1)).sum(), here)
+    assert torch.equal(g, mask.sum(0).to(g))

@@ -23,7 +23,7 @@ from .partly import MISSED, Partly
 from .places import Visit
 from .record import now
 from .removal import tokens_of
-from .values import Values
+from .values import Values, chosen
 
 if TYPE_CHECKING:
     from .game import Game
@@ -55,7 +55,7 @@ class Masked:
             return Values(t.expand(j - i, *like.shape) for t, like in zip(keep, x.leaves, strict=True))
         if self.absence.paint is not None:
             return painted(self.q, self.absence.paint, keep, j - i)
-        return x.map(lambda t, m, w: torch.where(m, t, w), Values(keep), self._stand_in(i, j, others))
+        return x.map(lambda t, m, w: chosen(m, t, w), Values(keep), self._stand_in(i, j, others))
 
     def _stand_in(self, i: int, j: int, others: Others | None) -> Values:
         """(1 or j - i, 1 or B, ...)."""

@@ -37,12 +37,13 @@ class Orders:
         n = self.game.n
         rank = self._ranks(units)  # (units, B, n): when each feature arrives
         steps, half = n - 1, units * (n - 1)
-        small = rank.to(torch.int16 if n < 1 << 15 else torch.int64)  # less to move
+        both = torch.cat([rank, n - 1 - rank]).to(torch.int16 if n < 1 << 15 else torch.int64)  # less to move
 
         def make(i: int, j: int) -> Tensor:
             at = torch.arange(i, j)
-            unit, step = at % half // steps, (at % steps + 1).to(small.dtype)
-            return (small[unit] < step[:, None, None]) ^ (at >= half)[:, None, None]
+            step = at % steps + 1
+            step = torch.where(at < half, step, n - step).to(both.dtype)
+            return both.index_select(0, at // steps) < step[:, None, None]
 
         ends = torch.stack([lifted(self.game.empty, 0), lifted(self.game.full, 0)])
         found = [lifted(s) for _, _, s in self.game.stream(2 * half, make)]

@@ -10,9 +10,10 @@ from torch import Tensor
 
 import enodo
 from enodo import Absence, Each, SamplingWarning, SettlingWarning
-from enodo.methods.shapley import pairs
+from enodo.methods.shapley import laws
 from enodo.methods.shapley.every import shapley_weights
-from enodo.methods.shapley.pairs import Pairs, Plan, even_law, kernel_law
+from enodo.methods.shapley.laws import even_law, kernel_law
+from enodo.methods.shapley.pairs import Pairs, Plan
 from tests.methods.games import (
     airport,
     airport_shares,
@@ -105,7 +106,7 @@ def test_the_expectation_over_a_background_by_brute_force() -> None:
 
 
 # ---------------------------------------------------------------- regression over pairs of coalitions
-def estimate(model: Any, n: int, law: pairs.Law, count: int) -> tuple[Tensor, Tensor]:
+def estimate(model: Any, n: int, law: laws.Law, count: int) -> tuple[Tensor, Tensor]:
     q = enodo.ask(model, everyone(n), target="all", needs=frozenset({"score", "absence"}))
     estimate = Pairs(q.game(), law, Plan.of(law, n, count))
     estimate.more(count)
@@ -115,7 +116,7 @@ def estimate(model: Any, n: int, law: pairs.Law, count: int) -> tuple[Tensor, Te
 @pytest.mark.parametrize("n", [2, 5, 6])
 def test_the_regression_over_all_pairs_is_exact(n: int) -> None:
     table, model = random_game(n, 2)
-    for law, expected in ((pairs.SHAPLEY, by_orders(table, n)), (pairs.BANZHAF, banzhaf_values(table, n))):
+    for law, expected in ((laws.SHAPLEY, by_orders(table, n)), (laws.BANZHAF, banzhaf_values(table, n))):
         values, stderr = estimate(model, n, law, 2 ** (n - 1))
         close(values[:, 0], expected)
         assert (stderr == 0).all()
@@ -132,7 +133,7 @@ def test_laws_of_size_count_every_coalition_once() -> None:
 def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
     n = 12
     for count in (8, 30, 200, 2047):
-        plan = Plan.of(pairs.SHAPLEY, n, count)
+        plan = Plan.of(laws.SHAPLEY, n, count)
         sizes = plan.whole.sum(1).unique().tolist()
         assert sizes == list(range(1, len(sizes) + 1))
         assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= count
@@ -140,18 +141,14 @@ def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
         assert not plan.sizes.numel() or int(plan.sizes[0]) == len(sizes) + 1
 
 
-@pytest.mark.parametrize("law", [pairs.SHAPLEY, pairs.BANZHAF])
+@pytest.mark.parametrize("law", [laws.SHAPLEY, laws.BANZHAF])
 @pytest.mark.parametrize("n", [4, 5, 7])
-def test_columns_that_bend_are_games_whose_values_are_known(law: pairs.Law, n: int) -> None:
+def test_columns_that_bend_are_games_whose_values_are_known(law: laws.Law, n: int) -> None:
     """d_i (t^2 - c) for each i as a game: its values by every coalition."""
-    plan = Plan.of(law, n, n)
-    bent = lambda x: ((2 * x - 1).mean(1, keepdim=True).square() - plan.bend) * (2 * x - 1) / 2  # noqa: E731
-    q = enodo.ask(bent, everyone(n), target="all", needs=frozenset({"score", "absence"}))
-    found = pairs.Pairs(q.game(), law, plan)._values(torch.cat([torch.zeros(n, n), torch.eye(n)], 1).double())
+    columns = laws.Columns.of(law, n)
+    bent = lambda x: ((2 * x - 1).mean(1, keepdim=True).square() - columns.bend) * (2 * x - 1) / 2  # noqa: E731
     exact = ask(bent, n, "exact_shapley" if law.fixed else "banzhaf", target="all").tensor[:, 0]
-    if law.fixed:
-        exact = exact - exact.mean(1, keepdim=True)  # the sum is what is held, beside the columns
-    close(found, exact)
+    close(columns.values[n:], exact)
 
 
 def test_what_bends_with_the_size_of_coalitions_is_learnt() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import enodo
-from enodo.methods.shapley import pairs
+from enodo.methods.shapley import laws, pairs
 from tests.methods.games import ask, smooth_game
 from tests.methods.test_shapley import close
 
@@ -18,7 +18,7 @@ N = 12
 def drawn(plan: pairs.Plan, count: int) -> pairs.Pairs:
     everyone = torch.ones(3, N, dtype=torch.float64)
     q = enodo.ask(smooth_game(N), everyone, target=0, needs=frozenset({"score", "absence"}))
-    found = pairs.Pairs(q.game(), pairs.SHAPLEY, plan)
+    found = pairs.Pairs(q.game(), laws.SHAPLEY, plan)
     found.more(count)
     return found
 
@@ -30,7 +30,7 @@ def test_every_coalition_of_a_size_and_of_half_one_of_each_pair(n: int, size: in
 
 
 def test_no_coalition_of_a_deck_is_drawn_twice_before_all() -> None:
-    plan = pairs.Plan.of(pairs.SHAPLEY, N, 250)
+    plan = pairs.Plan.of(laws.SHAPLEY, N, 250)
     found = drawn(plan, 250)
     dealt = [int(size) for size, deck in zip(plan.sizes, plan.decks, strict=True) if deck is not None]
     assert dealt == [2, 3, 4]
@@ -43,7 +43,7 @@ def test_no_coalition_of_a_deck_is_drawn_twice_before_all() -> None:
 
 
 def test_a_deck_that_is_dealt_again_meets_each_of_its_coalitions_as_often() -> None:
-    found = drawn(pairs.Plan.of(pairs.SHAPLEY, N, 250), 1012)  # 222 or 223 of each size
+    found = drawn(pairs.Plan.of(laws.SHAPLEY, N, 250), 1012)  # 222 or 223 of each size
     for row in found.drawn[0].unbind(1):
         assert set(row[row.sum(1) == 2].unique(dim=0, return_counts=True)[1].tolist()) == {3, 4}
     assert found.chance[0][found.kinds[0] == 0].max() < 0.13

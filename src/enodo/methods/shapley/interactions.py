@@ -15,8 +15,8 @@ from enodo.core.values import Values
 
 from .every import check_evaluations, contributions, every, fits, shapley_weights, synergies
 from .found import Found, answer, exactly
+from .laws import SHAPLEY
 from .methods import EVALUATIONS, regressed
-from .pairs import SHAPLEY
 from .second_order import Twos, matrix
 
 

@@ -13,7 +13,8 @@ from enodo.core.values import Values
 
 from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
 from .found import Found, answer, exactly
-from .pairs import BANZHAF, SHAPLEY, Law, Pairs, Plan
+from .laws import BANZHAF, SHAPLEY, Law
+from .pairs import Pairs, Plan
 from .permutations import Orders
 from .sampling import Sampler, sample
 

@@ -27,10 +27,10 @@ from enodo.core.game import Game
 from enodo.core.streams import Streams
 
 from .every import lifted
+from .laws import Columns, Law
 
 SINGULAR = 1e-10  # relative, of what is no more than rounding
 BLOCK = 1 << 22  # numbers of a block of coalitions at work
-RIDGE = 10.0  # how many pairs it takes to believe in as much bending as there is
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Plan:
     weights: Tensor  # (e,): theirs, of a law that sums to one
     sizes: Tensor  # the sizes that are drawn,
     chances: Tensor  # how often each is,
+    steps: Tensor  # where in [0, 1) one size gives way to the next,
     worth: Tensor  # and what a coalition of it then weighs, on average the share of the law that is drawn
     decks: tuple[Tensor | None, ...]  # all coalitions of each, (count, n), where one drawn blindly may well come twice
-    bend: float  # the mean under the law of t^2, t being the mean of d
 
     @staticmethod
     @lru_cache(maxsize=32)
@@ -61,13 +61,12 @@ class Plan:
         weights = [(share[i] / len(z)).expand(len(z)) for i, z in enumerate(whole)]
         chances = often[taken:] / often[taken:].sum()
         drawn = torch.arange(law.least + taken, n // 2 + 1)
-        t = 1 - 2 * torch.arange(law.least, n // 2 + 1, dtype=share.dtype) / n
-        bend = float((share * t.square()).sum())
         joined = torch.cat([_none(n), *whole]), torch.cat([share[:0], *weights])
+        steps = chances.cumsum(0)[:-1].to(torch.float32)
         # a deck is shuffled for no more random numbers than drawing blindly takes
         few = [count <= chance * left * n for count, chance in zip(counts[taken:], chances.tolist(), strict=True)]
         decks = tuple(_of_size(n, s) if f else None for s, f in zip(drawn.tolist(), few, strict=True))
-        return Plan(*joined, drawn, chances, share[taken:] / chances, decks, bend)
+        return Plan(*joined, drawn, chances, steps, share[taken:] / chances, decks)
 
 
 def _none(n: int) -> Tensor:
@@ -83,39 +82,6 @@ def _of_size(n: int, size: int) -> Tensor:
     return z[z[:, 0]] if size and 2 * size == n else z
 
 
-def kernel_law(n: int) -> Tensor:
-    """The Shapley kernel of pairs whose smaller coalition has 1 to n // 2 members."""
-    s = torch.arange(1, n // 2 + 1, dtype=torch.float64)
-    return 1 / (s * (n - s)) / (1 + (2 * s == n).to(s.dtype))
-
-
-def even_law(n: int) -> Tensor:
-    """The share of pairs whose smaller coalition has 0 to n // 2 members, among all."""
-    counts = [math.comb(n, s) / (1 + (2 * s == n)) for s in range(n // 2 + 1)]
-    return torch.tensor([c / 2 ** (n - 1) for c in counts], dtype=torch.float64)
-
-
-def even_sizes(n: int) -> Tensor:
-    """Each size from 1 to n - 1 as often as any other, which is how much leverage its coalitions have together."""
-    s = torch.arange(1, n // 2 + 1, dtype=torch.float64)
-    return 1 / (1 + (2 * s == n).to(s.dtype))
-
-
-@dataclass(frozen=True)
-class Law:
-    """How much coalitions count, by the size of the smaller of a pair, from `least` to n // 2."""
-
-    share: Callable[[int], Tensor]  # of each size in the mean that is minimised
-    often: Callable[[int], Tensor]  # how often it is drawn, up to a factor
-    least: int
-    fixed: bool  # whether the sum of the values is held
-    third: float  # what each of three features gets of a game d_i d_j d_k
-
-
-SHAPLEY = Law(kernel_law, even_sizes, least=1, fixed=True, third=1 / 3)
-BANZHAF = Law(even_law, even_law, least=0, fixed=False, third=0.0)
-
-
 class Pairs:
     """The estimate of the values of features under a law from pairs."""
 
@@ -123,7 +89,7 @@ class Pairs:
 
     def __init__(self, game: Game, law: Law, plan: Plan, streams: Streams | None = None) -> None:
         self.game, self.law, self.plan, self.streams = game, law, plan, streams or game.q.streams
-        self.details: dict[str, Tensor] = {}
+        self.columns, self.details = Columns.of(law, game.n), dict[str, Tensor]()
         self.known: Tensor | None = None  # (2, e, T, B): scores of the coalitions taken whole and of their complements
         self.drawn: list[Tensor] = []  # coalitions (m, B, n), bool
         self.kinds: list[Tensor] = []  # which of the sizes drawn each is of, (B, m)
@@ -140,7 +106,7 @@ class Pairs:
             return
         # sizes at even steps through their law, so that each comes as often as it should
         at = (torch.arange(units) + self.streams.uniforms(1)) / units  # (B, m)
-        kind = torch.searchsorted(plan.chances.cumsum(0)[:-1].to(at.dtype).contiguous(), at.contiguous(), right=True)
+        kind = torch.searchsorted(plan.steps, at, right=True)
         z, chance = self._draw(kind)
         z = z.movedim(0, 1)
         scores = self._scores(torch.cat([whole[:, None].expand(-1, rows, -1), z]))
@@ -152,13 +118,13 @@ class Pairs:
 
     def _draw(self, kind: Tensor) -> tuple[Tensor, Tensor]:
         """Coalitions of these sizes, (B, m, n), none of a deck twice before all of it; their chance, (B, m)."""
-        z = self.streams.uniforms(kind.shape[1], self.game.n).argsort(-1) < self.plan.sizes[kind][..., None]
+        z = self.streams.orders(kind.shape[1], self.game.n) < self.plan.sizes[kind][..., None]
         chance = torch.ones(kind.shape, dtype=self.plan.worth.dtype)
         for k, deck in enumerate(self.plan.decks):
             if deck is not None:
                 here = kind == k
                 turn, count = here.cumsum(1) - 1, here.sum(1, keepdim=True)
-                dealt = self.streams.uniforms(len(deck)).argsort(-1).gather(1, turn.clamp(min=0) % len(deck))
+                dealt = self.streams.orders(1, len(deck))[:, 0].gather(1, turn.clamp(min=0) % len(deck))
                 z[here] = deck[dealt[here]]
                 # rounds through all of a deck leave nothing to chance, and the last leaves what it does not reach
                 over = count % len(deck)
@@ -187,72 +153,68 @@ class Pairs:
             unknown = ((n - fixed + 1 - rank) / rank.clamp(min=1) / n).sqrt()
             return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown[:, None]
         blocks = Again(lambda: self._blocks(gap), pairs * gap.shape[1] * n <= BLOCK)
-        normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.shape, 2 * n)
-        for c, y, w, _ in blocks:
-            weighted = c * w[..., None]
-            normal += weighted.mT @ c
-            right += (y[..., None, :] @ weighted)[..., 0, :]
-        held = normal.clone()
-        bends = held.diagonal(dim1=-2, dim2=-1)[:, n:]
-        bends += RIDGE / pairs * bends.mean(-1, keepdim=True)
-        held[:, :n, :n] += fixed / n  # what is fixed is taken out of the equations
-        inverted = inverse(held)
-        inverted[:, :n, :n] -= fixed / n
-        found = (inverted @ right[..., None])[..., 0]
-        total = gap.new_zeros(*gap.shape, n)
+        normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.mT.shape, 2 * n)
+        for c, y, _ in blocks:
+            normal += c.mT @ c
+            right += y @ c
+        inverted = self._inverse(normal, pairs)
+        solving = inverted @ self.columns.values.to(gap.device)
+        total = gap.new_zeros(*gap.mT.shape, n)
         if self.count:
-            known = self._values(inverted)
-            for c, y, w, chance in blocks:
+            found = right @ inverted
+            for c, y, chance in blocks:
                 # every coalition may have a residual of its own size (White 1980)
-                rest = (y - (c @ found[..., None])[..., 0]) * w
-                total += ((rest.square() * chance)[..., None, :] @ (c @ known).square())[..., 0, :]
+                rest = y - found @ c.mT
+                total += (rest.square() * chance[:, None]) @ (c @ solving).square()
             # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
-            total /= (1 - (inverted * normal).sum((-2, -1)) / pairs).clamp(min=1e-3).square()[:, None]
-        return mean + self._values(found), total.sqrt()
+            total /= (1 - (inverted * normal).sum((-2, -1), keepdim=True) / pairs).clamp(min=1e-3).square()
+        return mean + (right @ solving).movedim(0, 1), total.sqrt().movedim(0, 1)
 
-    def _values(self, coefficients: Tensor) -> Tensor:
-        """The values of features in the games that the columns stand for: (..., 2 n) -> (..., n)."""
-        n, third = self.game.n, self.law.third
-        plain, bent = coefficients[..., :n], coefficients[..., n:]
-        alone = (n - 2) * (1 + third * (n - 3)) / n**2 - self.plan.bend
-        shared = (2 + 2 * third * (n - 2)) / n**2
-        less = alone / n if self.law.fixed else -shared  # the sum of the values is what is taken out
-        return plain + alone * bent - less * bent.sum(-1, keepdim=True)
+    def _inverse(self, normal: Tensor, pairs: int) -> Tensor:
+        """Of normal equations (B, 2 n, 2 n) of so many pairs: with the ridge, and among games whose values sum to 0."""
+        inverted = inverse(normal + self.columns.held.to(normal.device) / pairs)
+        if not self.law.fixed:
+            return inverted
+        sums = self.columns.values.sum(-1).to(normal.device)
+        along = inverted @ sums
+        return inverted - along[..., None] * (along / (along @ sums)[:, None])[:, None]
 
     @property
     def count(self) -> int:
         """How many pairs were drawn."""
         return sum(map(len, self.drawn))
 
-    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Equations c a = y, (B, k, 2 n) and (T, B, k), the fixed sum taken out; weights and chance, (B, k).
+    def _blocks(self, gap: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Equations c a = y, (B, k, 2 n) and (B, T, k), the fixed sum taken out of y; and chance, (B, k).
 
-        The columns c are d, and d as it bends with the size of the coalition.
+        The columns c are d, and d as it bends with the size of the coalition; rows are times the root of their weight.
         """
-        rows, n, bend = gap.shape[1], self.game.n, self.plan.bend
+        rows, n = gap.shape[1], self.game.n
         z = torch.cat([self.plan.whole[:, None].expand(-1, rows, -1), *self.drawn])
         v = torch.cat([t for t in (self.known, *self.seen) if t is not None], 1)
         each = [self.plan.weights.expand(rows, -1), *(self.plan.worth[kind] / self.count for kind in self.kinds)]
-        y, w = (v[0] - v[1]).movedim(0, -1), torch.cat(each, 1).to(gap.device)
+        y, root = (v[0] - v[1]).permute(2, 1, 0), torch.cat(each, 1).sqrt_().to(gap.device)
         chance = torch.cat([torch.zeros_like(self.plan.weights).expand(rows, -1), *self.chance], 1).to(gap.device)
         size = max(1, BLOCK // (rows * n))
         for i in range(0, len(z), size):
             some = slice(i, i + size)
-            d = (2 * z[some].to(gap.device, gap.dtype) - 1).movedim(0, 1)
-            level = d.mean(-1, keepdim=True)
-            bent = d * (level.square() - bend)
-            left = y[..., some]
+            d = z[some].movedim(0, 1).to(gap.device, gap.dtype).mul_(2).sub_(1)
+            level, weight, left = d.mean(-1), root[:, some], y[..., some]
             if self.law.fixed:
-                d, bent, left = d - level, bent - level * (1 - bend), left - gap[..., None] * level[..., 0]
-            yield torch.cat([d, bent], -1), left, w[:, some], chance[:, some]
+                left = left - gap.mT[..., None] * level[:, None]
+            scale = torch.stack([weight, weight * (level.square() - self.columns.bend)], -1)
+            c = (d[:, :, None] * scale[..., None]).flatten(2)
+            yield c, left * weight[:, None], chance[:, some]
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
         found = list(self._blocks(gap))
-        a = torch.cat([c[..., : self.game.n] * w.sqrt()[..., None] for c, _, w, _ in found], 1)
-        y = torch.cat([y * w.sqrt() for _, y, w, _ in found], -1)
+        a = torch.cat([c[..., : self.game.n] for c, _, _ in found], 1)
+        if self.law.fixed:
+            a = a - a.mean(-1, keepdim=True)
         inverted, rank = _pseudoinverse(a @ a.mT)
-        return torch.einsum("bkn,bkj,tbj->tbn", a, inverted, y), rank[:, None]
+        y = torch.cat([y for _, y, _ in found], -1)
+        return (y @ inverted @ a).movedim(0, 1), rank[:, None]
 
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
@@ -277,8 +239,8 @@ def inverse(a: Tensor) -> Tensor:
     """Of symmetric matrices (B, n, n) that are not negative; the pseudoinverse where there is none."""
     factor, bad = torch.linalg.cholesky_ex(a)
     size = factor.diagonal(dim1=-2, dim2=-1)
-    low, high = size.amin(-1), size.amax(-1)
-    if bool(((bad == 0) & (low.square() > SINGULAR * high.square())).all()):
+    low, high = size.aminmax(dim=-1)
+    if bool(((bad == 0) & (low > SINGULAR**0.5 * high)).all()):
         return torch.cholesky_inverse(factor)
     return _pseudoinverse(a)[0]
 

@@ -250,6 +250,8 @@ class Watch(TorchFunctionMode):
         return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a
 
     def _constant(self, a: Any) -> Any:
+        if type(a) is Tensor:
+            return a
         if issubclass(type(a), nn.Parameter):
             kept = self.constants.get(id(a)) if self.constants is not None else None
             if kept is None or kept[0] is not a:  # asked first: reading a property of a tensor is an operation to modes

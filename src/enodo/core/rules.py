@@ -141,7 +141,8 @@ class Rules(TorchFunctionMode):
             self._nodes = _sequence()
             return out
         if self._begun and (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
-            self._look_back()
+            if (now := _sequence()) != self._nodes:
+                self._look_back(now)
             self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
             if in_place and args:
@@ -248,15 +249,14 @@ class Rules(TorchFunctionMode):
 
     def finish(self, output: Any) -> None:
         """Refuse an output that was made out of sight."""
-        self._look_back()
+        if (now := _sequence()) != self._nodes:
+            self._look_back(now)
         self._check(output)
 
-    def _look_back(self) -> None:
+    def _look_back(self, now: int) -> None:
         """Take note of nodes that have come into the graph since the last operation seen: made out of sight."""
-        now = _sequence()
-        if now != self._nodes:
-            self._hidden.append(range(self._nodes, now))
-            self._nodes = now
+        self._hidden.append(range(self._nodes, now))
+        self._nodes = now
 
     def _check(self, values: Any) -> None:
         """Refuse values that were made out of sight."""

@@ -172,6 +172,9 @@ class Tracker:
         return None
 
 
+_NEVER = frozenset((Tensor, bool, int, float, type(None)))  # types of arguments that are and hold no parameter
+
+
 class Constants(dict[int, tuple[Tensor, Tensor]]):
     """Parameters by id, each with a detached alias; `light` where too little is kept for them to matter."""
 
@@ -250,7 +253,7 @@ class Watch(TorchFunctionMode):
         return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a
 
     def _constant(self, a: Any) -> Any:
-        if type(a) is Tensor:
+        if type(a) in _NEVER:
             return a
         if issubclass(type(a), nn.Parameter):
             kept = self.constants.get(id(a)) if self.constants is not None else None

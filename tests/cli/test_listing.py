@@ -20,7 +20,7 @@ def test_every_method_is_listed_with_its_advice(capsys) -> None:
     listed = {card["name"]: card for card in json.loads(capsys.readouterr().out)}
     assert set(listed) == set(enodo.methods())
     assert listed["integrated_gradients"]["options"]["steps"] == 50
-    assert listed["integrated_gradients"]["claims"] == ["completeness"]
+    assert listed["integrated_gradients"]["claims"] == ["completeness", "once"]
     assert "saliency" in listed["gradient"]["aliases"]
 
 

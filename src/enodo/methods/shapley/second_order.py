@@ -86,8 +86,12 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     drawn = slice(len(plan.whole), None)
     parts = [t[drawn] for t in (both, -one, none)]
     mean = by_pair(z[drawn], *parts) / pairs.count
-    squares = by_pair(z[drawn], *(t.square() for t in parts)) / pairs.count
-    return index, ((squares - mean.square()).clamp(min=0) * pairs.count).sqrt() / (1 - shrink)
+    left = (
+        torch.cat(pairs.chance, 1).T[:, None].to(v)
+    )  # the part of each one's variance that its deck leaves, (m, 1, B)
+    squares = by_pair(z[drawn], *(t.square() * left for t in parts)) / pairs.count
+    variance = squares - mean.square() * left.mean(0)[..., None, None]
+    return index, (variance.clamp(min=0) * pairs.count).sqrt() / (1 - shrink)
 
 
 def _pairs_of(n: int, size: int) -> float:

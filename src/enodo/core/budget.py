@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
-FEW = 5  # rows that a pass has even above the working set, memory permitting: 50 steps are ten such passes
+FEW = 4  # rows that a pass has even above the working set, memory permitting
 FIRST_PASS = 96 << 20  # bytes of activations guessed for the first pass, before any measurement; guesses are high
 SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targets are found in one backward pass
 GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from enodo.core.game import Game
-from enodo.core.streams import Streams
+from enodo.core.streams import Streams, argsort
 
 from .every import lifted
 
@@ -70,9 +70,9 @@ class Orders:
         return some
 
     def _ranks(self, units: int) -> Tensor:
-        order = self._times(units, self.game.n).argsort(-1)
+        order = argsort(self._times(units, self.game.n))
         for level in reversed(self.levels):
-            times = self._times(units, int(level.max()) + 1).argsort(-1).argsort(-1)
+            times = argsort(argsort(self._times(units, int(level.max()) + 1)))
             order = order.gather(-1, times[..., level].gather(-1, order).argsort(dim=-1, stable=True))
         rank = torch.empty_like(order).scatter_(-1, order, torch.arange(self.game.n).expand_as(order))
         return rank.movedim(0, 1)
@@ -80,4 +80,4 @@ class Orders:
     def _times(self, units: int, n: int) -> Tensor:
         """Arrival times (B, units, n) in [0, 1), those of each feature evenly spread over the units."""
         drawn = self.streams.uniforms(2, units, n)
-        return drawn[:, 0].argsort(1) + drawn[:, 1]
+        return argsort(drawn[:, 0], 1) + drawn[:, 1]

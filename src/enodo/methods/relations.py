@@ -49,7 +49,8 @@ class Relations:
         """What a stream has now."""
         if stream not in self.related:
             if stream.parent is None or stream.shares is None:
-                self.plain[stream] = torch.eye(stream.count, dtype=like.dtype, device=like.device)
+                itself = torch.eye(stream.count, dtype=like.dtype, device=like.device)
+                self.plain[stream] = itself.expand(*like.shape[:-2], -1, -1)
                 self.related[stream] = {stream: self.plain[stream]}
             else:
                 shares, older = stream.shares.to(like.dtype), self.at(stream.parent, like)

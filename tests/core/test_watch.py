@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import enodo
-from enodo.core import watch
-from enodo.core.watch import Constants, Lookup, Tracker, Watch
+from enodo.core import lookups
+from enodo.core.lookups import Lookup, Tracker
+from enodo.core.watch import Constants, Watch
 
 IDS = torch.arange(24).view(4, 6) * 3 + 5  # every entry tells where it was: (id - 5) / 3
 START = (IDS - 5) // 3
@@ -108,13 +109,13 @@ def followed(change: Callable[[Tensor], Tensor | tuple[Tensor, ...]]) -> tuple[T
 
 
 def origin(tracker: Tracker, t: Tensor) -> Tensor:
-    found = tracker.known[id(t)][2]
+    found = tracker.known[id(t)][1]
     return found.to(torch.long)
 
 
 def test_no_call_is_left_out():
-    assert set(MOVES) == watch._MOVES
-    assert set(CHANGES) == watch._ELEMENTWISE
+    assert set(MOVES) == lookups._MOVES
+    assert set(CHANGES) == lookups._ELEMENTWISE
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -171,24 +172,85 @@ def test_what_is_no_move_is_not_followed(change):
     assert id(out) not in tracker.known
 
 
+def joined(a, b, mask):
+    return torch.cat([a, b], 1), None
+
+
+def shifted(a, b, mask):
+    """A decoder's ids, made of an encoder's."""
+    made = a.new_zeros(a.shape)
+    made[:, 1:] = a[:, :-1]
+    made[:, 0] = 2
+    return made, None
+
+
+def shifted_in_a_view(a, b, mask):
+    made = torch.zeros_like(a)
+    made[:, 1:].copy_(a[:, :-1])
+    return made, None
+
+
+def scattered(a, b, mask):
+    return torch.zeros_like(a).scatter(1, torch.tensor([[2, 0, 1]]).expand(len(a), -1), a), None
+
+
+def chosen(a, b, mask):
+    return torch.where(a > 3, a, b[:, :3]), None
+
+
+def masked(a, b, mask):
+    return mask.clamp(min=1) * a, None
+
+
+def exchanged(a, b, mask):
+    return torch.arange(15, -1, -1)[torch.arange(15, -1, -1)[a]], None
+
+
+def counted(a, b, mask):
+    """Positions are counted in the mask, and are none of its entries."""
+    return a, mask.cumsum(1) * mask
+
+
+@pytest.mark.parametrize("make", [joined, shifted, shifted_in_a_view, scattered, chosen, masked, exchanged, counted])
+@pytest.mark.parametrize("width", [3, 4])
+def test_ids_are_followed_into_what_the_model_makes_of_them(make, width):
+    """Of one-hot vectors the gradient at the token is that at its lookup, wherever it went, and at no other."""
+    a, b = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.arange(7, 7 + 2 * width).view(2, width)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    weights = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    table, places = nn.Embedding(16, 1), nn.Embedding(16, 1)
+
+    def model(a, b, mask):
+        ids, positions = make(a, b, mask)
+        scored = weights[ids.detach().numpy()] * table(ids)[..., 0]  # each token has a gradient of its own
+        return scored.sum(1) + (0 if positions is None else places(positions).sum((1, 2)))
+
+    found = enodo.explain(model, {"a": a, "b": b, "mask": mask}, "gradient").values
+    looked_up = make(a, b, mask)[0]
+    for name, t in (("a", a), ("b", b)):
+        wanted = torch.where(torch.isin(t, looked_up), weights[t], 0)
+        assert torch.equal(found[name], wanted)
+    assert not found["mask"].any()
+
+
 def test_a_lookup_puts_rows_first_and_back():
     for shape, dim in (((4, 6), 0), ((6, 4), 1)):
         positions = torch.arange(6).expand(4, 6)
-        lookup = Lookup(0, positions, dim, False)
+        lookup = Lookup(frozenset({0}), positions, dim, False)
         vectors = torch.randn(*shape, 3)
         assert lookup.rows_first(vectors).shape == (4, 6, 3)
         assert torch.equal(lookup.restore(lookup.rows_first(vectors)), vectors)
-    flat = Lookup(0, torch.arange(6).expand(4, 6), 0, True)
+    flat = Lookup(frozenset({0}), torch.arange(6).expand(4, 6), 0, True)
     vectors = torch.randn(24, 3)
     assert torch.equal(flat.rows_first(vectors), vectors.view(4, 6, 3))
     assert torch.equal(flat.restore(flat.rows_first(vectors)), vectors)
 
 
 def test_tokens_met_twice_add_up_and_constants_count_for_nothing():
-    lookup = Lookup(0, torch.tensor([[0, 0, -1, 2]]), 0, False)
-    got = lookup.per_token(torch.tensor([[[1.0, 2], [3, 4], [5, 6], [7, 8]]]), 0, torch.Size([3]))
+    lookup = Lookup(frozenset({0}), torch.tensor([[0, 0, -1, 2]]), 0, False)
+    got = lookup.per_token(torch.tensor([[[1.0, 2], [3, 4], [5, 6], [7, 8]]]), 0, 3)
     assert torch.equal(got, torch.tensor([[10.0, 0, 15]]))
-    several = lookup.per_token(torch.ones(2, 1, 4, 5), 1, torch.Size([3]))
+    several = lookup.per_token(torch.ones(2, 1, 4, 5), 1, 3)
     assert torch.equal(several, torch.tensor([[10.0, 0, 5]]).expand(2, 1, 3))
 
 

@@ -32,6 +32,8 @@ class Record(TorchFunctionMode):
         self._at: WeakIdKeyDictionary = WeakIdKeyDictionary()  # where a tensor is kept
         self._sharing: dict[int, WeakIdKeyDictionary] = {}  # the tensors that lie in one storage
         self._passed_on: WeakIdKeyDictionary = WeakIdKeyDictionary()  # what a call that writes nothing gave back itself
+        self.before: WeakIdKeyDictionary = WeakIdKeyDictionary()  # met, and made by no operation in sight
+        self._versions: WeakIdKeyDictionary = WeakIdKeyDictionary()  # how often each tensor was written into, in sight
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -39,20 +41,19 @@ class Record(TorchFunctionMode):
         writes = writes_into(func, args, kwargs)
         if writes:
             target = args[0] if args else None
-            if (
-                spelt.name == "setitem"
-                or kwargs.get("out") is not None
-                or (isinstance(target, Tensor) and self._has_other_names(target))
-            ):
+            told = isinstance(target, Tensor) and spelt.name != "setitem" and kwargs.get("out") is None
+            if not told or self._has_other_names(target):
                 raise Unsuited
-            if isinstance(target, Tensor):
-                for index in self._at.get(target, ()):
-                    self.kept[index] = (self.kept[index][0], target.clone())  # what was kept of it is as it was
-        versions = [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]
-        out = func(*args, **kwargs)
-        if not writes and versions != [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]:
-            raise Unsuited  # it wrote into an argument, of which its name does not tell
+            for index in self._at.get(target, ()):
+                self.kept[index] = (self.kept[index][0], target.clone())  # what was kept of it is as it was
         given = [t for _, t in tensors_in(args, kwargs)]
+        for t in given:
+            if t not in self._at:
+                self.before[t] = True
+            self._versions.setdefault(t, version_of(t))
+        out = func(*args, **kwargs)
+        for t in tensors_of(out) if not writes else (*given, *tensors_of(out)):
+            self._versions[t] = version_of(t)
         for t in (*given, *tensors_of(out)):
             self._sharing.setdefault(storage_of(t), WeakIdKeyDictionary())[t] = True
         if any(True for _ in tensors_of(out)):
@@ -62,6 +63,11 @@ class Record(TorchFunctionMode):
                 if not writes and any(t is g for g in given):
                     self._passed_on[t] = True
         return out
+
+    def ended(self) -> None:
+        """Nothing may have been written into but by operations whose names tell of it."""
+        if any(version_of(t) != version for t, version in self._versions.items()):
+            raise Unsuited
 
     def _has_other_names(self, t: Tensor) -> bool:
         """Whether what is written into this tensor would be seen in others that a pass in part keeps beside it."""
@@ -81,6 +87,11 @@ def writes_into(func: Any, args: Any, kwargs: Any) -> bool:
     code = getattr(func, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code is not None else ()
     return "inplace" in names and len(args) > names.index("inplace") and bool(args[names.index("inplace")])
+
+
+def version_of(t: Tensor) -> int:
+    """How often a tensor was written into; one of inference mode does not tell."""
+    return -1 if t.is_inference() else t._version
 
 
 def storage_of(t: Tensor) -> int:

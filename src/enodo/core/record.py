@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from . import tree as trees
 from .operations import spelling, tensors_in
 
 
@@ -39,21 +40,22 @@ class Record(TorchFunctionMode):
         kwargs = kwargs or {}
         spelt = spelling(func)
         writes = writes_into(func, args, kwargs)
-        if writes:
-            target = args[0] if args else None
-            told = isinstance(target, Tensor) and spelt.name != "setitem" and kwargs.get("out") is None
-            if not told or self._has_other_names(target):
-                raise Unsuited
-            for index in self._at.get(target, ()):
-                self.kept[index] = (self.kept[index][0], target.clone())  # what was kept of it is as it was
         given = [t for _, t in tensors_in(args, kwargs)]
         for t in given:
             if t not in self._at:
                 self.before[t] = True
             self._versions.setdefault(t, version_of(t))
+        if writes:
+            target = args[0] if args else None
+            told = isinstance(target, Tensor) and spelt.name != "setitem" and kwargs.get("out") is None
+            if not told or self._has_other_names(target):
+                raise Unsuited
+            self._set_aside(target)
         out = func(*args, **kwargs)
-        for t in tensors_of(out) if not writes else (*given, *tensors_of(out)):
+        for t in given if writes else ():
             self._versions[t] = version_of(t)
+        for t in tensors_of(out):
+            self._versions.setdefault(t, version_of(t))
         for t in (*given, *tensors_of(out)):
             self._sharing.setdefault(storage_of(t), WeakIdKeyDictionary())[t] = True
         if any(True for _ in tensors_of(out)):
@@ -68,6 +70,14 @@ class Record(TorchFunctionMode):
         """Nothing may have been written into but by operations whose names tell of it."""
         if any(version_of(t) != version for t, version in self._versions.items()):
             raise Unsuited
+
+    def _set_aside(self, target: Tensor) -> None:
+        """Keep a copy of what is about to be written into; results of it that were kept before have theirs already."""
+        kept = self._at.pop(target, ())
+        copy = target.clone() if kept else target
+        for index in kept:
+            name, out = self.kept[index]
+            self.kept[index] = name, trees.map_tree(lambda t: copy if t is target else t, out)
 
     def _has_other_names(self, t: Tensor) -> bool:
         """Whether what is written into this tensor would be seen in others that a pass in part keeps beside it."""

@@ -14,7 +14,7 @@ import enodo
 from enodo.core.ledger import Ledger
 from enodo.core.rules import Rules
 from enodo.core.tables import PLAIN_TABLE, Op, Pull, Table, UnknownOperation
-from enodo.rules import GUIDED, RESCALE, audit
+from enodo.rules import GUIDED, RESCALE, audit, operation
 from enodo.testing.models import normal, seeded
 from tests.rules.nets import ACTIVATIONS, settled
 
@@ -113,6 +113,33 @@ def test_code_that_cannot_be_seen_is_refused(name: str) -> None:
     for _ in range(3):  # TorchScript makes other graphs once it has seen its inputs
         with pytest.raises(UnknownOperation, match="cannot see"):
             enodo.explain(model, normal(2, 3), "deeplift", target=0 if "end" in name else None)
+
+
+@operation
+def halved(x: Tensor) -> Tensor:
+    """The function above, where rules can see it."""
+    return Halved.apply(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("key", [halved, "halved"])
+def test_a_function_can_be_given_a_rule(key: Any) -> None:
+    def secant(op: Op) -> Any:
+        return lambda gy: [gy * (op.y - op.at.y) / (op.xs[0] - op.at.xs[0])]  # type: ignore[union-attr]
+
+    def model(x: Tensor) -> Tensor:
+        return halved(x.tanh()).exp().sum(1)
+
+    x = normal(2, 3)
+    with pytest.raises(UnknownOperation, match=r"rules=\{'halved': rule\}"):
+        enodo.explain(model, x, "deeplift")
+    assert enodo.explain(model, x, "deeplift", rules={key: secant}).delta.abs().max() < 1e-12
+
+
+def test_what_is_refused_is_placed_in_the_code_of_the_user() -> None:
+    """Of a model whose layers are all torch's, that is the line that asks."""
+    model = nn.Sequential(nn.Linear(3, 3), HIDDEN["traced module"], nn.Linear(3, 1)).double()
+    with pytest.raises(UnknownOperation, match=r"test_engine\.py.*enodo\.rules\.operation"):
+        enodo.explain(model.eval(), normal(2, 3), "deeplift")
 
 
 def test_a_function_may_say_that_it_is_linear() -> None:

@@ -47,8 +47,9 @@ class Record(TorchFunctionMode):
             self._versions.setdefault(t, version_of(t))
         if writes:
             target = args[0] if args else None
-            told = isinstance(target, Tensor) and spelt.name != "setitem" and kwargs.get("out") is None
-            if not told or self._has_other_names(target):
+            if not isinstance(target, Tensor) or spelt.name == "setitem" or kwargs.get("out") is not None:
+                raise Unsuited
+            if self._has_other_names(target):
                 raise Unsuited
             self._set_aside(target)
         out = func(*args, **kwargs)

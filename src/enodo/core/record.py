@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from . import tree as trees
 from .operations import spelling, tensors_in
 
 
@@ -46,8 +47,7 @@ class Record(TorchFunctionMode):
             ):
                 raise Unsuited
             if isinstance(target, Tensor):
-                for index in self._at.get(target, ()):
-                    self.kept[index] = (self.kept[index][0], target.clone())  # what was kept of it is as it was
+                self._set_aside(target)
         versions = [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]
         out = func(*args, **kwargs)
         if not writes and versions != [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]:
@@ -62,6 +62,14 @@ class Record(TorchFunctionMode):
                 if not writes and any(t is g for g in given):
                     self._passed_on[t] = True
         return out
+
+    def _set_aside(self, target: Tensor) -> None:
+        """Keep a copy of what is about to be written into; results of it that were kept before have theirs already."""
+        kept = self._at.pop(target, ())
+        copy = target.clone() if kept else target
+        for index in kept:
+            name, out = self.kept[index]
+            self.kept[index] = name, trees.map_tree(lambda t: copy if t is target else t, out)
 
     def _has_other_names(self, t: Tensor) -> bool:
         """Whether what is written into this tensor would be seen in others that a pass in part keeps beside it."""

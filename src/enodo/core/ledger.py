@@ -69,7 +69,7 @@ class Ledger:
         self.entries.append(entry)
 
     def before_write(self, t: Tensor) -> None:
-        """Take copies of what code of the model is about to overwrite, in the pass that writes or in the one that reads."""
+        """Take copies of what code of the model is about to overwrite, in this pass or in one that reads it."""
         for number in range(max(self._looked, self.read), len(self.entries)):
             for name in ("xs", "fixed", "results"):
                 for slot, of in enumerate(getattr(self.entries[number], name)):

@@ -104,7 +104,8 @@ class Rules(TorchFunctionMode):
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.pairs, self.report = record, at, true, pairs, report
         self._writes = record is not None or pairs is not None  # whether this pass fills a ledger
-        self._ledgers = [ledger for ledger in (record, at, true, pairs and pairs.here, beside) if ledger is not None]
+        here = None if pairs is None else pairs.here
+        self._ledgers = [ledger for ledger in (record, at, true, here, beside) if ledger is not None]
         self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)

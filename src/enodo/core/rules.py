@@ -29,13 +29,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules._functions import BackwardHookFunction  # of hooks that users set on modules
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
 from .errors import refuse
 from .ledger import Ledger
-from .nodes import Waiting, ruled
+from .nodes import Waiting, made_within, ruled
 from .operations import (
     Bound,
     Spelling,
@@ -268,16 +267,9 @@ class Rules(TorchFunctionMode):
 
     def _check(self, values: Any) -> None:
         """Refuse values that were made out of sight."""
-        if not self._hidden:
-            return
-        for _, t in trees.leaves(values):
-            node = t.grad_fn if isinstance(t, Tensor) else None
-            if node is None or not any(node._sequence_nr() in hidden for hidden in self._hidden):
-                continue
-            made = getattr(type(node), "_forward_cls", None)
-            if not (made is BackwardHookFunction or getattr(made, "linear", False)):
-                name = made.__name__ if made is not None else "TorchScript, torch.vmap or other"
-                self._refuse(name, "code into which rules cannot see")
+        name = made_within(self._hidden, values) if self._hidden else None
+        if name is not None:
+            self._refuse(name, "code into which rules cannot see")
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)

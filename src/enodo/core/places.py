@@ -13,7 +13,7 @@ from . import tree as trees
 from .errors import describe, refuse
 from .lasting import dataclass as lasting
 from .points import Point, Seen, Stop, part_of
-from .values import WHOLE, Form, Values
+from .values import WHOLE, Form, Values, check_real
 from .watch import Lookup, Tracker
 
 
@@ -133,7 +133,10 @@ class Visit:
         else:
             form, found = Form.of(value, self.rows, lambda path: likely_dim(point, path))
         apart = point.side == "input" and not self.keep
-        leaves = [self.start(t, apart) for t in (found if self.given is None else self.given[i])]
+        found = found if self.given is None else self.given[i]
+        if self.grad:
+            check_real(found, self.where.names[i])
+        leaves = [self.start(t, apart) for t in found]
         self.sight.forms[i], self.sight.leaves[i] = form, leaves
         return form
 

@@ -55,6 +55,7 @@ from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, Unknow
 from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
+_SEALED = "Write it in operations of torch, or give its function a rule (enodo.rules.operation)"
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
 
 
@@ -135,7 +136,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs)
         if self._begun and level() != self._level and has_path((args, kwargs)):
             if not isinstance(self.table.entries.get(met.name, self.table.others), Plain):
-                self._refuse(met.name, "within torch.func (vmap, grad, jvp ...), where rules have no say")
+                self._refuse(met.name, "within torch.func (vmap, grad, jvp ...), where rules have no say", _SEALED)
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
@@ -269,7 +270,7 @@ class Rules(TorchFunctionMode):
         """Refuse values that were made out of sight."""
         name = made_within(self._hidden, values) if self._hidden else None
         if name is not None:
-            self._refuse(name, "code into which rules cannot see")
+            self._refuse(name, "code into which rules cannot see", _SEALED)
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
@@ -281,7 +282,7 @@ class Rules(TorchFunctionMode):
             self._tell(name, "plain")
         return out
 
-    def _refuse(self, name: str, why: str) -> None:
+    def _refuse(self, name: str, why: str, remedy: str = "Give a rule of your own, rules={{{!r}: rule}}") -> None:
         spot = caller()
         if self.report is not None:
             self.report(name, "unknown", spot)
@@ -291,7 +292,7 @@ class Rules(TorchFunctionMode):
             warnings.warn(f"{name!r} at {spot}, {why}: its own gradient is taken.", stacklevel=4)
         else:
             given = f"the operation {name!r} at {spot}, {why}"
-            instead = f"Give a rule of your own, rules={{{name!r}: rule}}, or take its own gradient: on_unknown='warn'."
+            instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."
             raise UnknownOperation("model", given, "operations that the table of rules treats", instead)
 
     def _tell(self, name: str, kind: str) -> None:

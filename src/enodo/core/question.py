@@ -63,7 +63,7 @@ class Question(Asked):
             return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
         # the operations in a graph of their own, so that derivatives of what rules compute are true
         true = Ledger(keep=True)
-        x = self.traced(Rules(table, on_unknown=comparing.silent(on_unknown), record=true))
+        x = self.traced(Rules(table, on_unknown=comparing.silent(on_unknown), record=true, beside=at))
         _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
         self.memo["x"] = x
         return x, g

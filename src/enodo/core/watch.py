@@ -41,8 +41,10 @@ class Load:
     largest: int = 0
 
     def add(self, t: Tensor) -> None:
-        """Count a tensor that a call returned."""
+        """Count a tensor that a call returned; a sparse one does not say what it takes."""
         t = bare(t)
+        if t.layout is not torch.strided:
+            return
         storage = t.untyped_storage()
         self.largest = max(self.largest, storage.nbytes())
         if t.requires_grad:

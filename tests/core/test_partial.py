@@ -71,6 +71,19 @@ class Padded(nn.Module):
         return self.head(y.view(y.size(0), y.shape[1], -1).mean(dim=-1))
 
 
+class Rewritten(nn.Module):
+    """A result written into twice, as by `y += z` and an in-place ReLU, that differs in a smaller window than z."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 5, padding=2), nn.Linear(8, 4)
+
+    def forward(self, x):
+        y = self.a(x)
+        y += self.b(x)
+        return self.head(F.relu(y, inplace=True).mean((2, 3)))
+
+
 class Looking(nn.Module):
     """Reads a number out of its values."""
 
@@ -98,6 +111,7 @@ MODELS = {
     "residual": Residual,
     "dense": Dense,
     "padded": Padded,
+    "rewritten": Rewritten,
     "looking": Looking,
     "writing": Writing,
     "scripted": lambda: nn.Sequential(torch.jit.script(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.Linear(4 * 34 * 34, 4)),

@@ -291,8 +291,3 @@ def complaint(row: Bad) -> str:
     except Exception as error:  # noqa: BLE001  any other error is what the table is against
         return f"raised {type(error).__name__}: {error}"
     return f"answered {answer}"
-
-
-if __name__ == "__main__":
-    found = [f"{row.argument}, {row.what}: {said}" for row in TABLE if (said := complaint(row))]
-    raise SystemExit("\n".join(found) or 0)

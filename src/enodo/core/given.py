@@ -59,15 +59,14 @@ def _array(value: Any, argument: str) -> Tensor:
 
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.numel() and inputs.ndim and inputs.layout is torch.strided:
+    if isinstance(inputs, Tensor) and is_dense(inputs) and inputs.numel() and inputs.ndim:
         return inputs.shape[0]
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
         refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
-        if t.layout != torch.strided:
-            refuse("inputs" + trees.spell(path), f"a {t.layout} tensor", "a dense one", "Write x.to_dense().")
+        _check_dense(t, "inputs" + trees.spell(path))
         if t.ndim:
             sizes.setdefault(len(t), "inputs" + trees.spell(path))
     if not sizes:
@@ -83,6 +82,24 @@ def count_rows(inputs: Any) -> int:
     if not any(t.numel() for _, t in found):
         refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
+
+
+def is_dense(t: Tensor) -> bool:
+    """Whether a tensor holds its numbers one beside the other, as rows can be taken of."""
+    return t.layout is torch.strided and not (t.is_nested or t.is_quantized or t.is_meta)
+
+
+def _check_dense(t: Tensor, name: str) -> None:
+    """Refuse a tensor that does not, with what makes one that does."""
+    if is_dense(t):
+        return
+    if t.is_meta:
+        refuse(name, "a tensor on the meta device, which holds no numbers", "one on the model's device")
+    if t.is_quantized:
+        refuse(name, f"a quantized tensor ({t.dtype})", "floating-point numbers", "Write x.dequantize().")
+    kind = "nested" if t.is_nested else t.layout
+    instead = "Write x.to_padded_tensor(0)." if t.is_nested else "Write x.to_dense()."
+    refuse(name, f"a {kind} tensor", "a dense one", instead)
 
 
 def baseline_like(baseline: Any, inputs: Any, rows: int, background: bool) -> Any:
@@ -144,6 +161,7 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
         return torch.full_like(t[:1] if background else t, given)
     if not isinstance(given, Tensor):
         refuse(name, describe(given), "None, a number or a tensor", kind=BadType)
+    _check_dense(given, name)
     if is_continuous(t) != is_continuous(given):
         refuse(
             name,

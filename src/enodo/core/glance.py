@@ -16,6 +16,7 @@ from torch import Tensor
 from . import targets, vjp
 from .budget import Budget, is_out_of_memory
 from .gather import described, gap, sums_up
+from .given import is_dense
 from .places import likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
@@ -164,7 +165,7 @@ def _plain(inputs: Any) -> bool:
     """Whether inputs are one dense tensor of real numbers with rows, which autograd can take part in."""
     return (
         type(inputs) is Tensor
-        and inputs.layout is torch.strided
+        and is_dense(inputs)
         and inputs.is_floating_point()
         and inputs.ndim > 0
         and inputs.numel() > 0

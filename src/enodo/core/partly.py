@@ -74,6 +74,7 @@ class Partly:
         try:
             with record:
                 now(q.scored_in(q.call, [visit], 1))
+            record.ended()
         except Exception:
             q.budget.curious = curious  # a full pass is measured
             raise

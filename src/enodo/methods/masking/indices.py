@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -56,6 +57,8 @@ def sobol(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIO
 
 class Indices:
     """Total and first order indices from two samples A and B, and A with one column of B."""
+
+    freedom = math.inf
 
     def __init__(self, game: Game, streams: Streams | None = None, shift: Tensor | None = None) -> None:
         self.game, self.streams = game, streams or game.q.streams

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Call = Callable[[], Any]  # does the work once and returns the attribution: a tensor or a list of tensors
-CHUNK = 5  # rows a pass of the bare loop where the library reports none
+CHUNK = 4  # rows a pass of the bare loop, as many as the library gives the networks measured
 
 
 @dataclass

@@ -38,6 +38,12 @@ def test_numpy_sees_an_array(a):
     assert np.array(a).mean() == pytest.approx((2 * X).mean().item())
     np.array(a, copy=True)[:] = 0
     assert torch.equal(a.tensor, 2 * X)
+    assert torch.equal(torch.as_tensor(a), 2 * X)
+
+
+def test_numpy_sees_what_it_has_no_type_for():
+    half = Attribution(torch.tensor([1.5, -2.0], dtype=torch.bfloat16))
+    assert np.array_equal(np.asarray(half), np.array([1.5, -2.0], dtype=np.float32))
 
 
 def test_methods_and_attributes_of_the_tensor(a):
@@ -64,6 +70,10 @@ def test_arithmetic(a):
         (a / 2, t / 2),
         (2 / a, 2 / t),
         (a**2, t**2),
+        (2**a, 2**t),
+        (a // 2, t // 2),
+        (a % 3, t % 3),
+        (X.T @ a, X.T @ t),
         (-a, -t),
         (abs(-a), t),
         (a @ X.T, t @ X.T),
@@ -72,6 +82,13 @@ def test_arithmetic(a):
     ):
         assert isinstance(got, torch.Tensor)
         assert torch.equal(got, wanted)
+
+
+def test_comparisons_are_those_of_the_tensor(a):
+    t = a.tensor
+    for got, expected in [(a == 0, t == 0), (a != 0, t != 0), (a == t, t == t), (a == a, t == t)]:
+        assert torch.equal(got, expected)
+    assert len({a, a}) == 1
 
 
 def test_indexing_and_length(a):

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -98,6 +99,37 @@ def test_structures_by_name(tmp_path):
     assert torch.equal(back["ids"][0], torch.ones(2))
     assert back["ids"][1][1] is None
     assert back["more"]["mask"] is None
+
+
+def test_keys_that_spell_the_same_path_stay_apart(tmp_path):
+    tree = {"a": {"b": torch.zeros(1), 1: torch.ones(1)}, "a.b": torch.full((1,), 2.0), "1": torch.ones(1)}
+    Attribution(tree).save(tmp_path / "a")
+    back = enodo.load(tmp_path / "a").values
+    assert back["a"] == {"b": torch.zeros(1), 1: torch.ones(1)}
+    assert back["a.b"] == 2
+    assert list(back) == ["a", "a.b", "1"]
+
+
+def test_labels_of_any_list_are_kept(tmp_path):
+    found = Attribution(torch.ones(1, 2), feature_names=np.array(["u", "v"]), class_names=range(2))  # type: ignore[arg-type]
+    found.save(tmp_path / "a")
+    back = enodo.load(tmp_path / "a")
+    assert (back.feature_names, back.class_names) == (["u", "v"], ["0", "1"])
+    found.tokens = "ab"  # type: ignore[assignment]
+    with pytest.raises(BadArgument, match="tokens"):
+        found.save(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.pt", "a.gif"])
+def test_a_name_that_promises_another_kind_of_file_is_refused(tmp_path, name):
+    with pytest.raises(BadArgument, match="to_dataframe"):
+        Attribution(torch.ones(1, 2)).save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(BadArgument, match="folder"):
+        Attribution(torch.ones(1, 2)).save(tmp_path / "missing" / "a")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +250,10 @@ class TestRefused:
             {"seconds": "long"},
             {"method": 5},
             {"rows": None},
+            {"tokens": "abc"},
+            {"texts": [[1]]},
+            {"class_names": {"0": "no"}},
+            {"notes": [{"a": 1}]},
         ],
     )
     def test_a_description_that_cannot_be(self, tmp_path, fields):

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from tests.architecture.source import ROOT
-from tests.laws.bad_input import TABLE, Bad, complaint
+from tests.laws.bad_input import Bad, complaint
+from tests.laws.bad_tensors import TABLE
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[f"{row.argument}: {row.what}" for row in TABLE])
@@ -19,7 +20,7 @@ def test_it_is_refused_in_words(row: Bad) -> None:
 
 def test_so_it_is_without_asserts() -> None:
     where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    command = [sys.executable, "-O", "-m", "tests.laws.bad_input"]
+    command = [sys.executable, "-O", "-m", "tests.laws.bad_tensors"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=200, env=where, cwd=ROOT, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -26,9 +26,16 @@ def recomputing(model: nn.Module, reentrant: bool = False) -> Callable[[Tensor],
     return lambda x: checkpoint(model, x, use_reentrant=reentrant)
 
 
+def exported(model: nn.Module, x: Tensor) -> nn.Module:
+    """Its graph, which says that it is in train mode and cannot be put in another."""
+    return torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("rows", min=1)},)).module()
+
+
 FORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "scripted": lambda model, x: torch.jit.script(model),
     "traced": torch.jit.trace,
+    "frozen": lambda model, x: torch.jit.freeze(torch.jit.script(model)),
+    "exported": exported,
     "symbolically traced": lambda model, x: torch.fx.symbolic_trace(model),
     "data parallel": lambda model, x: nn.DataParallel(model),
     "a functional call": lambda model, x: lambda x: functional_call(model, dict(model.named_parameters()), (x,)),
@@ -38,6 +45,7 @@ FORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("error::enodo.core.errors.TrainModeWarning")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("width", [4, 200])
 @pytest.mark.parametrize("create_graph", [False, True])

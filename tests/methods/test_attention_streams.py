@@ -253,27 +253,6 @@ def test_learnt_queries_are_tokens_of_their_own() -> None:
     torch.testing.assert_close(raw, ps[0][:, 1].detach())
 
 
-class Pooled(nn.Module):
-    """All the attention there is pools tokens (B, T, 4) into one vector: (B, 3)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.score, self.head = nn.Linear(4, 1), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.score(x).mT.softmax(-1) @ x)[:, 0])
-
-
-def test_attention_that_pools_tokens() -> None:
-    """dscore/dp p of p @ x is p (w x), which is counted where it is positive."""
-    model, x = seeded(Pooled()), normal(3, 5, 4)
-    p = model.score(x).softmax(1)[..., 0].detach()
-    found = enodo.explain(model, x, "gradient_rollout", target=1).tensor[..., 0]
-    torch.testing.assert_close(found, (p * (x @ model.head.weight[1])).clamp(min=0).detach())
-    with pytest.raises(enodo.BadArgument, match=r"expected self-attention\. Use gradient_rollout"):
-        enodo.explain(model, x, "attention_rollout")
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_rows_are_apart(method: str) -> None:
     """One row at a time, and all at once."""

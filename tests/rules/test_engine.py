@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
-from enodo.core.ledger import Ledger
 from enodo.core.rules import Rules
 from enodo.core.tables import PLAIN_TABLE, Op, Pull, Table, UnknownOperation
-from enodo.rules import GUIDED, RESCALE, audit
+from enodo.rules import GUIDED, RESCALE, audit, operation
 from enodo.testing.models import normal, seeded
 from tests.rules.nets import ACTIVATIONS, settled
 
@@ -115,6 +114,33 @@ def test_code_that_cannot_be_seen_is_refused(name: str) -> None:
             enodo.explain(model, normal(2, 3), "deeplift", target=0 if "end" in name else None)
 
 
+@operation
+def halved(x: Tensor) -> Tensor:
+    """The function above, where rules can see it."""
+    return Halved.apply(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("key", [halved, "halved"])
+def test_a_function_can_be_given_a_rule(key: Any) -> None:
+    def secant(op: Op) -> Any:
+        return lambda gy: [gy * (op.y - op.at.y) / (op.xs[0] - op.at.xs[0])]  # type: ignore[union-attr]
+
+    def model(x: Tensor) -> Tensor:
+        return halved(x.tanh()).exp().sum(1)
+
+    x = normal(2, 3)
+    with pytest.raises(UnknownOperation, match=r"rules=\{'halved': rule\}"):
+        enodo.explain(model, x, "deeplift")
+    assert enodo.explain(model, x, "deeplift", rules={key: secant}).delta.abs().max() < 1e-12
+
+
+def test_what_is_refused_is_placed_in_the_code_of_the_user() -> None:
+    """Of a model whose layers are all torch's, that is the line that asks."""
+    model = nn.Sequential(nn.Linear(3, 3), HIDDEN["traced module"], nn.Linear(3, 1)).double()
+    with pytest.raises(UnknownOperation, match=r"test_engine\.py.*enodo\.rules\.operation"):
+        enodo.explain(model.eval(), normal(2, 3), "deeplift")
+
+
 def test_a_function_may_say_that_it_is_linear() -> None:
     class Linear(Halved):
         linear = True
@@ -156,22 +182,6 @@ def test_a_table_that_compares_wants_a_baseline() -> None:
         Rules(RESCALE)
     with pytest.raises(enodo.BadArgument, match="on_unknown"):
         Rules(GUIDED, on_unknown="ignore")
-
-
-def test_what_is_written_down_survives_in_place_code() -> None:
-    ledger, x = Ledger(), normal(2, 4).requires_grad_()
-    rules = Rules(RESCALE, record=ledger)
-    with rules:
-        rules.start(x)
-        a = torch.tanh(x * 1)
-        kept = a.detach().clone()
-        b = torch.sigmoid(a)
-        a[:, :2] = 7.0
-        b.mul_(a).zero_()
-    assert [entry.name for entry in ledger.entries] == ["tanh", "sigmoid", "mul"]
-    torch.testing.assert_close(ledger.entries[0].y, kept)
-    torch.testing.assert_close(ledger.entries[1].xs[0], kept)
-    torch.testing.assert_close(ledger.entries[1].y, kept.sigmoid())
 
 
 def test_an_audit_says_what_is_done_where() -> None:

@@ -63,9 +63,11 @@ def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Val
     return x, x0, g
 
 
-def _recording(q: Question, table: Table, on_unknown: Any, ledger: Ledger, rows: int) -> Question:
-    """The question about the first of its rows, whose passes fill a ledger."""
-    rules, call = Rules(table, on_unknown=silent(on_unknown), record=ledger), q.call
+def _recording(
+    q: Question, table: Table, on_unknown: Any, ledger: Ledger, rows: int, beside: Ledger | None = None
+) -> Question:
+    """The question about the first of its rows, whose passes fill a ledger, `beside` that of other passes."""
+    rules, call = Rules(table, on_unknown=silent(on_unknown), record=ledger, beside=beside), q.call
     if rows == q.rows:
         return replace(q, rules=rules)
     memo = {"sight": q.memo["sight"]} if "sight" in q.memo else {}
@@ -130,7 +132,7 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
-        before = _recording(q, table, on_unknown, ledger, 1)
+        before = _recording(q, table, on_unknown, ledger, 1, pairs.here)
         sight0, output0 = before.passed(points, n, grad=True, afresh=True)
         pairs.meet(ledger, n)
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)

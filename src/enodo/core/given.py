@@ -51,23 +51,34 @@ def _entries(value: Any) -> Iterator[Any]:
 
 def _array(value: Any, argument: str) -> Tensor:
     try:
-        t = torch.as_tensor(value)
+        t = torch.as_tensor(value if isinstance(value, list) else _plain_array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         refuse(argument, value, "tensors, numpy arrays or lists of numbers", f"({error})", BadType)
     return t.to(torch.get_default_dtype()) if t.dtype == torch.float64 and isinstance(value, list) else t
 
 
+def _plain_array(value: Any) -> np.ndarray[Any, Any]:
+    """An array that a tensor can share: of one turned around, or not to be written to, a copy."""
+    array = np.asarray(value)
+    return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def count_rows(inputs: Any) -> int:
     """B: the first dimension, shared by all tensors of the inputs."""
-    if isinstance(inputs, Tensor) and inputs.numel() and inputs.ndim and inputs.layout is torch.strided:
+    if isinstance(inputs, Tensor) and is_dense(inputs) and inputs.numel() and inputs.ndim:
         return inputs.shape[0]
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
-        refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
+        instead = "Texts are explained by enodo.text.TextClassifierExplainer." if isinstance(inputs, str) else ""
+        refuse("inputs", describe(inputs), "at least one tensor", instead, BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
-        if t.layout != torch.strided:
-            refuse("inputs" + trees.spell(path), f"a {t.layout} tensor", "a dense one", "Write x.to_dense().")
+        _check_dense(t, "inputs" + trees.spell(path))
         if t.ndim:
             sizes.setdefault(len(t), "inputs" + trees.spell(path))
     if not sizes:
@@ -83,6 +94,24 @@ def count_rows(inputs: Any) -> int:
     if not any(t.numel() for _, t in found):
         refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
+
+
+def is_dense(t: Tensor) -> bool:
+    """Whether a tensor holds its numbers one beside the other, as rows can be taken of."""
+    return t.layout is torch.strided and not (t.is_nested or t.is_quantized or t.is_meta)
+
+
+def _check_dense(t: Tensor, name: str) -> None:
+    """Refuse a tensor that does not, with what makes one that does."""
+    if is_dense(t):
+        return
+    if t.is_meta:
+        refuse(name, "a tensor on the meta device, which holds no numbers", "one on the model's device")
+    if t.is_quantized:
+        refuse(name, f"a quantized tensor ({t.dtype})", "floating-point numbers", "Write x.dequantize().")
+    kind = "nested" if t.is_nested else t.layout
+    instead = "Write x.to_padded_tensor(0)." if t.is_nested else "Write x.to_dense()."
+    refuse(name, f"a {kind} tensor", "a dense one", instead)
 
 
 def baseline_like(baseline: Any, inputs: Any, rows: int, background: bool) -> Any:
@@ -144,12 +173,10 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
         return torch.full_like(t[:1] if background else t, given)
     if not isinstance(given, Tensor):
         refuse(name, describe(given), "None, a number or a tensor", kind=BadType)
-    if is_continuous(t) != is_continuous(given):
-        refuse(
-            name,
-            given,
-            f"a {'floating-point' if is_continuous(t) else 'token id'} tensor, as the input is {describe(t)}",
-        )
+    _check_dense(given, name)
+    if given.dtype == torch.bool != t.dtype or (is_continuous(given) and not is_continuous(t)):
+        kind = "numbers" if is_continuous(t) else "token ids"
+        refuse(name, given, f"a tensor of {kind}, as the input is {describe(t)}")
     given = given.to(device=t.device, dtype=t.dtype)
     row = t.shape[1:]
     if background and given.ndim == t.ndim and len(given) and given.shape[1:] == row:

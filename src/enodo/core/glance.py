@@ -16,6 +16,7 @@ from torch import Tensor
 from . import targets, vjp
 from .budget import Budget, is_out_of_memory
 from .gather import described, gap, sums_up
+from .given import is_dense
 from .places import likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
@@ -107,7 +108,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
 
     Where its one pass runs out of memory the terms get a `batch_size` of half its rows, for the full question.
     """
-    if level() or not (_bare(terms) and _plain(inputs) and callable(model)):
+    if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
     model = eager(model)
     state, rows = State.of(model), inputs.shape[0]
@@ -164,7 +165,7 @@ def _plain(inputs: Any) -> bool:
     """Whether inputs are one dense tensor of real numbers with rows, which autograd can take part in."""
     return (
         type(inputs) is Tensor
-        and inputs.layout is torch.strided
+        and is_dense(inputs)
         and inputs.is_floating_point()
         and inputs.ndim > 0
         and inputs.numel() > 0

@@ -57,7 +57,7 @@ class Ledger:
         self.readers = readers  # rows of the pass that reads a ledger of one row; 0 where it has as many itself
         self.entries: list[Entry | None] = []
         self.read = 0
-        self._where: dict[int, list[tuple[list[Tensor], int]]] = {}  # storage -> what of the entries lies in it
+        self._where: dict[int, list[tuple[int, str, int]]] = {}  # storage -> number, list and slot of what lies in it
         self._looked = 0  # how many of the entries that tells about
 
     def add(self, call: Bound, name: str, out: tuple[Tensor, ...], needs_result: bool) -> None:
@@ -69,18 +69,19 @@ class Ledger:
         self.entries.append(entry)
 
     def before_write(self, t: Tensor) -> None:
-        """Take copies of what code of the model is about to overwrite."""
-        for entry in self.entries[self._looked :]:
-            for holder in (entry.xs, entry.fixed, entry.results) if entry else ():
-                for slot, of in enumerate(holder):
-                    self._where.setdefault(of.untyped_storage().data_ptr(), []).append((holder, slot))
+        """Take copies of what code of the model is about to overwrite, in this pass or in one that reads it."""
+        for number in range(max(self._looked, self.read), len(self.entries)):
+            for name in ("xs", "fixed", "results"):
+                for slot, of in enumerate(getattr(self.entries[number], name)):
+                    self._where.setdefault(of.untyped_storage().data_ptr(), []).append((number, name, slot))
         self._looked = len(self.entries)
-        for holder, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
-            holder[slot] = holder[slot].clone()
+        for number, name, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
+            if (entry := self.entries[number]) is not None:
+                holder = getattr(entry, name)
+                holder[slot] = holder[slot].clone()
 
     def next(self, name: str, xs: list[Tensor]) -> Entry:
         """The entry of the operation that is about to be done."""
-        self._where.clear()
         entry = self.entries[self.read] if self.read < len(self.entries) else None
         if self.readers and (entry is None or entry.name != name):
             raise Unpairable("other operations at the baseline than at the inputs")

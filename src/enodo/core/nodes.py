@@ -1,4 +1,4 @@
-"""Nodes of autograd's graph whose backward is a rule: one that is asked at once, one that waits for its baselines."""
+"""Nodes of autograd's graph: those whose backward is a rule, asked at once or waiting for its baselines; and others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules._functions import BackwardHookFunction  # of hooks that users set on modules
 
+from . import tree as trees
 from .ledger import Entry, Layout, Unpairable
 from .operations import Bound, is_live, parts
 from .pairs import Pairs
@@ -95,3 +97,18 @@ class Waiting(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gy: Tensor, *_: Any) -> Any:
         return (None, None, None, None, *_gradients(ctx, ctx.pull(gy)))
+
+
+def made_within(hidden: Sequence[range], values: Any) -> str | None:
+    """What made one of these values by a node whose number is within one of these ranges; None where none is.
+
+    What hooks of users leave, and what says of itself that it is `linear`, does not count.
+    """
+    for _, t in trees.leaves(values):
+        node = t.grad_fn if isinstance(t, Tensor) else None
+        if node is None or not any(node._sequence_nr() in numbers for numbers in hidden):
+            continue
+        made = getattr(type(node), "_forward_cls", None)
+        if not (made is BackwardHookFunction or getattr(made, "linear", False)):
+            return made.__name__ if made is not None else "TorchScript, torch.vmap or other"
+    return None

@@ -33,11 +33,11 @@ _ABOUT = frozenset(  # what is asked about a tensor, not about its values
     "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
     " is_inference".split()
 )
+_OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_HIDDEN = tuple(
-    f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, os.path.join(os.path.dirname(_HERE), "rules"))
-)
+_ROOMS = [os.path.join(os.path.dirname(_HERE), room) for room in ("rules", "methods", "metrics", "captum")]
+_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, *_ROOMS))
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ def spelling(func: Callable[..., Any]) -> Spelling:
     return Spelling(_SAME.get(bare, bare), in_place, composite)
 
 
+def is_operation(name: str) -> bool:
+    """Whether there is an operation of this name; those of torch.ops have their namespace in front."""
+    homes = (torch, Tensor, F, torch.special, torch.fft, torch.linalg)
+    return name in _OWN or "." in name or any(hasattr(home, name) for home in homes)
+
+
 def is_about(func: Callable[..., Any]) -> bool:
     """Whether a call asks about a tensor, or reads a property of it, which may be one that is a tensor (x.T)."""
     return spelling(func).name in _ABOUT or func.__name__ == "__get__"
@@ -91,7 +97,7 @@ def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return out
         return fn(x, *args, **kwargs)
 
-    seen.__name__ = fn.__name__
+    _OWN.add(fn.__name__)
     return seen
 
 

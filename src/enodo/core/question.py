@@ -63,7 +63,7 @@ class Question(Asked):
             return replace(self, rules=Rules(table, on_unknown=on_unknown, at=at)).gradient()
         # the operations in a graph of their own, so that derivatives of what rules compute are true
         true = Ledger(keep=True)
-        x = self.traced(Rules(table, on_unknown=comparing.silent(on_unknown), record=true))
+        x = self.traced(Rules(table, on_unknown=comparing.silent(on_unknown), record=true, beside=at))
         _, g = replace(self, rules=Rules(table, on_unknown=on_unknown, at=at, true=true)).gradient()
         self.memo["x"] = x
         return x, g
@@ -256,7 +256,9 @@ class Question(Asked):
 
     def _leaf_names(self) -> list[str]:
         names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]
-        return names + ["inputs" + trees.spell(self.wrt.ids[k.leaf]) for k in self.sight.lookups]
+        return names + [
+            " and ".join("inputs" + trees.spell(self.wrt.ids[i]) for i in sorted(k.inputs)) for k in self.sight.lookups
+        ]
 
 
 def _by_point(scores: Tensor, k: int) -> Tensor:

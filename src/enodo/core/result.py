@@ -68,6 +68,8 @@ class Attribution:
             )
         return found[0]
 
+    __hash__ = object.__hash__  # comparisons are those of numbers, as a tensor's are
+
     def __getitem__(self, key: Any) -> Any:
         return self.values[key]
 
@@ -75,8 +77,16 @@ class Attribution:
         return len(self.values)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.tensor.detach().cpu().numpy()
+        t = self.tensor.detach().cpu()
+        array = (t.float() if t.dtype == torch.bfloat16 else t).numpy()  # which numpy does not have
         return np.array(array, dtype=dtype, copy=True) if copy else np.asarray(array, dtype=dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """For `torch.as_tensor` and its like elsewhere."""
+        return self.tensor.detach().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.tensor.__dlpack_device__()
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -113,16 +123,22 @@ class Attribution:
     def save(self, path: str | Path, **options: Any) -> None:
         """Write the answer and its evidence to a safetensors file; see `load`.
 
-        A name that ends in .html, .png, .svg or .pdf gets its picture instead, drawn with the options of `plot`.
+        A name that ends as a page or a picture does (`PICTURES`) gets that instead, drawn with the options of `plot`.
         """
-        if Path(path).suffix.lower() in PICTURES:
+        ending = Path(path).suffix.lower()
+        if ending in PICTURES:
             from enodo.show import save as draw
 
             draw(self, path, **options)
             return
+        if ending not in FILES:
+            instead = f"For a picture {', '.join(PICTURES)}; for a table `to_dataframe()`."
+            refuse("path", repr(Path(path).name), "a name that ends in .safetensors, or has no ending", instead)
+        if options:
+            refuse("options", options, "none, as those of `plot` are for pictures")
         from .storage import save
 
-        save(self, path, **options)
+        save(self, path)
 
     @staticmethod
     def load(path: str | Path) -> Attribution:
@@ -198,9 +214,10 @@ def _reflected(name: str) -> Any:
     return lambda self, other: getattr(operator, name)(other, self.tensor)
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge"):
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+for _name in (*_ARITHMETIC, "lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Attribution, f"__{_name}__", _delegate(_name))
-for _name in ("add", "sub", "mul", "truediv"):
+for _name in _ARITHMETIC:
     setattr(Attribution, f"__r{_name}__", _reflected(_name))
 for _name in ("neg", "abs"):
     setattr(Attribution, f"__{_name}__", _delegate(_name))
@@ -214,7 +231,8 @@ def provenance(model: Any) -> dict[str, Any]:
 
 _VERSIONS = {"enodo": version.__version__, "torch": torch.__version__, "python": platform.python_version()}
 FEW = 5  # targets that are named, of one a row
-PICTURES = (".html", ".png", ".svg", ".pdf")
+PICTURES = (".html", ".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
+FILES = (".safetensors", ".enodo", "")
 TENSORS = ("scores", "baseline_scores", "delta", "error")
 TREES = ("values", "stderr")
 PLAIN = tuple(f.name for f in fields(Attribution) if f.name not in (*TENSORS, *TREES, "details"))

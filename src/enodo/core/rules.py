@@ -29,13 +29,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules._functions import BackwardHookFunction  # of hooks that users set on modules
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
 from .errors import refuse
 from .ledger import Ledger
-from .nodes import Waiting, ruled
+from .nodes import Waiting, made_within, ruled
 from .operations import (
     Bound,
     Spelling,
@@ -56,6 +55,7 @@ from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, Unknow
 from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
+_SEALED = "Write it in operations of torch, or give its function a rule (enodo.rules.operation)"
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
 
 
@@ -78,6 +78,7 @@ class Rules(TorchFunctionMode):
     at          the ledger of a pass at the baseline, for tables that compare
     true        the ledger of a pass at the inputs that kept its graph, so that what rules compute is differentiable
     pairs       in the place of `at`, where rules wait for the backward pass to name the baselines
+    beside      a ledger still to be read, which the model is not to write to (what it keeps lies where it lay before)
     report      told of each operation on the path: (name, kind, Spot)
     """
 
@@ -92,6 +93,7 @@ class Rules(TorchFunctionMode):
         at: Ledger | None = None,
         true: Ledger | None = None,
         pairs: Pairs | None = None,
+        beside: Ledger | None = None,
         report: Callable[[str, str, Spot], None] | None = None,
     ) -> None:
         super().__init__()
@@ -101,7 +103,9 @@ class Rules(TorchFunctionMode):
             refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.pairs, self.report = record, at, true, pairs, report
-        self._written = record if pairs is None else pairs.here  # the ledger that this pass fills
+        self._writes = record is not None or pairs is not None  # whether this pass fills a ledger
+        here = None if pairs is None else pairs.here
+        self._ledgers = [ledger for ledger in (record, at, true, here, beside) if ledger is not None]
         self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
@@ -126,17 +130,13 @@ class Rules(TorchFunctionMode):
         """Do a call that the model makes, as the table has it."""
         met = spelling(func)
         in_place = met.in_place or bool(kwargs.get("inplace"))
-        if in_place and self._written is not None:
-            target = args[0] if args else kwargs.get("input")
-            if isinstance(target, Tensor):
-                self._written.before_write(target)
-        if in_place and self.table.trail is not None:
-            self.table.trail.before_write()
+        if in_place or "out" in kwargs:
+            self._before_write(kwargs["out"] if "out" in kwargs else args[0] if args else kwargs.get("input"))
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
             return func(*args, **kwargs)
         if self._begun and level() != self._level and has_path((args, kwargs)):
             if not isinstance(self.table.entries.get(met.name, self.table.others), Plain):
-                self._refuse(met.name, "within torch.func (vmap, grad, jvp ...), where rules have no say")
+                self._refuse(met.name, "within torch.func (vmap, grad, jvp ...), where rules have no say", _SEALED)
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
@@ -155,6 +155,14 @@ class Rules(TorchFunctionMode):
             self.table.trail.after(met.name, args, kwargs, out)
         self._nodes = _sequence()
         return out
+
+    def _before_write(self, target: Any) -> None:
+        """Be told what a call is about to write to."""
+        for t in parts(target):
+            for ledger in self._ledgers if isinstance(t, Tensor) else ():
+                ledger.before_write(t)
+        if self.table.trail is not None:
+            self.table.trail.before_write()
 
     @property
     def _keeps(self) -> bool:
@@ -228,7 +236,7 @@ class Rules(TorchFunctionMode):
         """What an in-place operation writes is computed beside it, and then written; from a copy, if that is kept."""
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
         target: Tensor = args[0]
-        kept = not closed or self.true is not None or self._written is not None
+        kept = not closed or self.true is not None or self._writes
         with self:
             y = out_of_place(func, name)(target.clone() if kept else target, *args[1:], **kwargs)
         return target.copy_(y)
@@ -260,16 +268,9 @@ class Rules(TorchFunctionMode):
 
     def _check(self, values: Any) -> None:
         """Refuse values that were made out of sight."""
-        if not self._hidden:
-            return
-        for _, t in trees.leaves(values):
-            node = t.grad_fn if isinstance(t, Tensor) else None
-            if node is None or not any(node._sequence_nr() in hidden for hidden in self._hidden):
-                continue
-            made = getattr(type(node), "_forward_cls", None)
-            if not (made is BackwardHookFunction or getattr(made, "linear", False)):
-                name = made.__name__ if made is not None else "TorchScript, torch.vmap or other"
-                self._refuse(name, "code into which rules cannot see")
+        name = made_within(self._hidden, values) if self._hidden else None
+        if name is not None:
+            self._refuse(name, "code into which rules cannot see", _SEALED)
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
@@ -281,7 +282,7 @@ class Rules(TorchFunctionMode):
             self._tell(name, "plain")
         return out
 
-    def _refuse(self, name: str, why: str) -> None:
+    def _refuse(self, name: str, why: str, remedy: str = "Give a rule of your own, rules={{{!r}: rule}}") -> None:
         spot = caller()
         if self.report is not None:
             self.report(name, "unknown", spot)
@@ -291,7 +292,7 @@ class Rules(TorchFunctionMode):
             warnings.warn(f"{name!r} at {spot}, {why}: its own gradient is taken.", stacklevel=4)
         else:
             given = f"the operation {name!r} at {spot}, {why}"
-            instead = f"Give a rule of your own, rules={{{name!r}: rule}}, or take its own gradient: on_unknown='warn'."
+            instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."
             raise UnknownOperation("model", given, "operations that the table of rules treats", instead)
 
     def _tell(self, name: str, kind: str) -> None:

@@ -38,7 +38,7 @@ class State:
         """The state of a model; of a plain function nothing is known."""
         if not isinstance(model, nn.Module):
             return State()
-        weights, compiled, training, shortcuts = 0, False, model.training, False
+        weights, compiled, training, shortcuts = 0, False, in_train_mode(model), False
         copies: dict[int, Tensor] = {}
         todo, met = [model], {id(model)}
         for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
@@ -70,6 +70,11 @@ class State:
         if self.compiled and hasattr(torch.compiler, "set_stance"):
             around.append(_without_compiling())
         return around
+
+
+def in_train_mode(model: nn.Module) -> bool:
+    """Whether a model is in train mode; frozen TorchScript and graphs of torch.export have none that could change."""
+    return getattr(model, "training", False) and "train" not in vars(model)
 
 
 def eager(model: Any) -> Any:

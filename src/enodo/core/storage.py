@@ -27,7 +27,15 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("seed", "batch_size"), (int, NoneType)),
     "seconds": (int, float),
     "rows": int,
-    "notes": list,
+    **dict.fromkeys(("notes", "feature_names", "class_names", "tokens", "texts"), (list, NoneType)),
+}
+_NAME = (str, int, float)
+_WITHIN: dict[str, Any] = {  # those lists
+    "notes": str,
+    "feature_names": _NAME,
+    "class_names": _NAME,
+    "tokens": list,
+    "texts": dict,
 }
 
 
@@ -38,9 +46,19 @@ def save(attribution: Attribution, path: str | Path) -> None:
     for name in (*TREES, *TENSORS, "details"):
         header[name] = _pack(getattr(attribution, name), name, tensors)
     for name in PLAIN:
-        header[name] = getattr(attribution, name)
+        value = getattr(attribution, name)
+        if name in _WITHIN and value is not None and not isinstance(value, (str, Mapping)):
+            value = list(map(str, value) if _WITHIN[name] is _NAME else value)  # names may be the columns of a table
+        header[name] = value
+        try:
+            _check(name, value)
+        except TypeError as error:
+            refuse("attribution", str(error), "labels in lists")
     header["options"] = _with_names(header["options"])
-    save_file(tensors, str(path), metadata={"enodo": json.dumps(header, default=str)})
+    try:
+        save_file(tensors, str(path), metadata={"enodo": json.dumps(header, default=str)})
+    except (SafetensorError, OSError) as error:
+        refuse("path", f"{path}, where nothing can be written ({error})", "a file in a folder that exists")
 
 
 def _with_names(options: Any) -> Any:
@@ -77,9 +95,8 @@ def load(path: str | Path) -> Attribution:
         found |= {name: header.pop(name) for name in PLAIN if name in header}
         if "details" in header:  # files of the first version have none
             found["details"] = _unpack(header.pop("details"), tensors)
-        for name, kind in _KINDS.items():
-            if name in found and not isinstance(found[name], kind):
-                raise TypeError(f"{name} of type {type(found[name]).__name__}")
+        for name in found:
+            _check(name, found[name])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise BadArgument(
             "path", f"{path}, whose header is damaged ({error})", "a file written by Attribution.save"
@@ -89,16 +106,27 @@ def load(path: str | Path) -> Attribution:
     return Attribution(**found)
 
 
+def _check(name: str, value: Any) -> None:
+    """Raise TypeError where a field holds what readers of an Attribution would stumble over."""
+    if name in _KINDS and not isinstance(value, _KINDS[name]):
+        raise TypeError(f"{name} of type {type(value).__name__}")
+    for entry in value or () if name in _WITHIN else ():
+        if not isinstance(entry, _WITHIN[name]):
+            raise TypeError(f"{name} with an entry of type {type(entry).__name__}")
+
+
 def _pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """A JSON description of a tree, its tensors put into `tensors`."""
     if isinstance(tree, Tensor):
+        while name in tensors:  # keys may have dots themselves
+            name += "'"
         tensors[name] = tree.detach().cpu().contiguous().clone()
         return {"tensor": name}
     entries = trees.children(tree)
     if entries is None:
         return {"none": True}
     kind = "mapping" if isinstance(tree, Mapping) else "sequence" if isinstance(tree, (tuple, list)) else "mapping"
-    return {kind: [[str(k), _pack(v, f"{name}.{k}", tensors)] for k, v in entries]}
+    return {kind: [[k if isinstance(k, int) else str(k), _pack(v, f"{name}.{k}", tensors)] for k, v in entries]}
 
 
 def _unpack(spec: Any, tensors: dict[str, Tensor]) -> Any:

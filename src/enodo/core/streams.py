@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from .errors import BadType, refuse
-from .values import Values
+from .values import Values, check_real
 
 
 def deviations(noise: Any, x: Values) -> Values:
     """The option `noise`, a standard deviation for all of `x` or a sequence with one for each of its tensors."""
+    check_real(x.leaves, "INPUT")
     each = list(noise) if isinstance(noise, (tuple, list)) else [noise] * len(x)
     if len(each) != len(x):
         refuse("noise", noise, f"one standard deviation, or one for each of {len(x)} tensors")

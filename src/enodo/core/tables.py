@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .errors import BadArgument
+from .errors import BadArgument, BadType, describe, nearest, refuse
 from .ledger import Entry
-from .operations import Bound, spelling
+from .operations import Bound, is_operation, spelling
 
 Pull = Callable[[Tensor], Sequence[Tensor | None]]
 
@@ -136,6 +136,7 @@ class Depends:
     choose: Callable[..., Any]
 
 
+TREATMENTS = (Plain, Decompose, Refuse, Depends)  # besides rules, which can be called
 Treatment = Rule | Plain | Decompose | Refuse | Depends
 
 
@@ -173,13 +174,24 @@ class Table:
             modules = {**self.modules, **more.modules}
             compares, trail = self.compares or more.compares, self.trail or more.trail
             return Table(both, self.others or more.others, compares, modules, trail)
+        if not isinstance(more, Mapping):
+            refuse("rules", describe(more), "a mapping, {operation: rule}", kind=BadType)
+        for key, value in more.items():
+            if not (callable(value) or isinstance(value, TREATMENTS)):
+                refuse("rules", f"{value!r} for {key!r}", "a rule, a function of an `Op`", kind=BadType)
         modules = {key: value for key, value in more.items() if isinstance(key, nn.Module)}
-        named = {
-            key if isinstance(key, str) else spelling(key).name: value
-            for key, value in more.items()
-            if not isinstance(key, nn.Module)
-        }
+        named = {self._name(key): value for key, value in more.items() if not isinstance(key, nn.Module)}
         return replace(self, entries={**self.entries, **named}, modules={**self.modules, **modules})
+
+    def _name(self, key: Any) -> str:
+        """The name of an operation, of which a rule that could never be met is refused."""
+        if not isinstance(key, str):
+            if not callable(key):
+                refuse("rules", f"a rule for {key!r}", "an operation such as torch.relu, its name, or a module")
+            return spelling(key).name
+        if key not in self.entries and not is_operation(key):
+            refuse("rules", f"a rule for {key!r}", "the name of an operation of torch", nearest(key, self.entries))
+        return key
 
 
 PLAIN_TABLE = Table(others=PLAIN)

@@ -215,3 +215,10 @@ def chosen(mask: Tensor, here: Tensor, there: Tensor) -> Tensor:
 
 def _has_grad(*ts: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in ts)
+
+
+def check_real(leaves: Iterable[Tensor], name: str) -> None:
+    """Refuse complex values where a derivative or a noise is wanted: a product with the former would be no share."""
+    if any(map(torch.is_complex, leaves)):
+        instead = "Give the model torch.view_as_real(z), of which it makes z by torch.view_as_complex."
+        refuse("wrt", f"{name}, whose values are complex", "real values", instead)

@@ -49,8 +49,7 @@ class Relations:
         """What a stream has now."""
         if stream not in self.related:
             if stream.parent is None or stream.shares is None:
-                itself = torch.eye(stream.count, dtype=like.dtype, device=like.device)
-                self.plain[stream] = itself.expand(*like.shape[:-2], -1, -1)
+                self.plain[stream] = torch.eye(stream.count, dtype=like.dtype, device=like.device)
                 self.related[stream] = {stream: self.plain[stream]}
             else:
                 shares, older = stream.shares.to(like.dtype), self.at(stream.parent, like)
@@ -61,7 +60,10 @@ class Relations:
     def gained(self, stream: Stream) -> Related:
         """What attention has brought to a stream."""
         related = self.related[stream]
-        return {o: t - self.plain[stream] if o is stream.root else t for o, t in related.items()}
+        lead = max((t.shape[:-2] for t in related.values()), key=len)  # what gained nothing has no rows as yet
+        return {
+            o: (t - self.plain[stream] if o is stream.root else t).expand(*lead, -1, -1) for o, t in related.items()
+        }
 
     def replace(self, stream: Stream, step: Tensor) -> None:
         """Let the tokens of a stream become what they attend to, (..., B, T, T)."""

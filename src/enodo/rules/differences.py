@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from enodo.core.ledger import Entry, same
-from enodo.core.operations import tensors_in
+from enodo.core.operations import caller, tensors_in
 from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
@@ -33,10 +34,15 @@ def need_real(name: str, x: Tensor) -> None:
         raise UnknownOperation("model", given, "real ones", f"Give a rule: rules={{{name!r}: rule}}.")
 
 
-def forgetful(rule: Rule) -> Rule:
-    """A closed rule that does not read the operation's result at the baseline, which is then not kept."""
+def unread(rule: Rule) -> Rule:
+    """A rule that does not read the operation's result at the baseline, which is then not kept."""
     rule.needs_result = False  # type: ignore[attr-defined]
-    return closed(rule)
+    return rule
+
+
+def forgetful(rule: Rule) -> Rule:
+    """Such a rule that is closed."""
+    return closed(unread(rule))
 
 
 def secant(power: float | None, relative: bool = False) -> Slope:
@@ -110,9 +116,13 @@ def derivative(op: Op, i: int, at: Tensor) -> Tensor:
         return torch.autograd.grad(y.sum(), at, create_graph=keep)[0]
 
 
+def halfway(x: Tensor, x0: Tensor) -> Tensor:
+    """(x + x0) / 2. A constant that both have is read from the ledger: code of the model may write to the other."""
+    return x0 if not x.requires_grad and same(x, x0) else (x + x0) / 2
+
+
 def _middles(op: Op) -> list[Tensor]:
-    pairs = zip(op.xs, reference(op).xs, strict=True)
-    return [x if same(x, x0) else (x + x0) / 2 for x, x0 in pairs]
+    return list(map(halfway, op.xs, reference(op).xs))
 
 
 class Factor(NamedTuple):
@@ -129,7 +139,7 @@ class Factor(NamedTuple):
     def slope(self, other: Factor) -> Tensor:
         """The other factor, halfway; with what this one has to carry of a leap of the other."""
         x, x0, c, c0 = self.x, self.x0, other.x, other.x0
-        middle = c if same(c, c0) else (c + c0) / 2
+        middle = halfway(c, c0)
         if not other.leaps:
             return middle
         step = x - x0
@@ -207,9 +217,9 @@ def matrix_product(op: Op) -> Pull:
 @forgetful
 def bilinear(op: Op) -> Pull:
     """The operation's own gradient with its operands halfway, right for what is linear in each of two operands."""
-    others = [same(x, x0) for x, x0, live in zip(op.xs, reference(op).xs, op.live, strict=True) if not live]
-    if sum(op.live) == 1 and all(others):
-        return op.vjp
+    own = [x if live else x0 for x, x0, live in zip(op.xs, reference(op).xs, op.live, strict=True)]
+    if sum(op.live) == 1 and all(map(same, op.xs, own)):
+        return replace(op, xs=own).vjp  # of constants what the ledger has: see `halfway`
     if sum(op.live) > 2 and op.name == "einsum":
         raise UnknownOperation("model", f"an einsum of {sum(op.live)} factors", "one of two", "Write it as two.")
     if any(map(is_batched, reference(op).xs)):
@@ -222,12 +232,14 @@ def bilinear(op: Op) -> Pull:
     return Op(op.name, op.call, middle, y, op.live, graph=(middle, y)).vjp
 
 
-@forgetful
+@unread
 def picked(op: Op) -> Pull:
     """Entries at given places: linear, where the places are those at the baseline."""
     if not all(map(same, op.call.fixed, reference(op).fixed)):
-        given = f"{op.name!r} with indices that are other ones at the baseline than at the inputs"
-        raise UnknownOperation("model", given, "the same places for both, so that the difference has a meaning")
+        given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
+        expected = "the same places for both, so that the difference has a meaning"
+        instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
+        raise UnknownOperation("model", given, expected, instead)
     return op.vjp
 
 

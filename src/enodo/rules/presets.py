@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from enodo.core.errors import BadType, nearest, refuse
 from enodo.core.operations import is_live, spelling
-from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Table, Treatment, own
+from enodo.core.tables import PLAIN, TREATMENTS, Decompose, Depends, Op, Pull, Rule, Table, Treatment, own
 
 from . import composites, elementwise, lrp
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
@@ -25,7 +25,6 @@ from .recurrent import RECURRENT
 from .sequences import SEQUENCES
 
 FIRST, LAST = "<first>", "<last>"  # as keys of rules: layers that no other with weights stands before, or after
-_TREATMENTS = (Plain, Decompose, Refuse, Depends)
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _CHOICES = (
     "where masked_fill max min amax amin aminmax maximum minimum fmax fmin sort msort topk kthvalue median nanmedian"
@@ -211,7 +210,7 @@ def composed(
     by_module: dict[nn.Module, Weighted] = {}
     others: dict[Any, Any] = {}
     for key, rule in rules.items():
-        if not (callable(rule) or isinstance(rule, _TREATMENTS)):
+        if not (callable(rule) or isinstance(rule, TREATMENTS)):
             refuse("rules", f"{rule!r} for {key!r}", "a rule, such as enodo.rules.lrp.gamma()", kind=BadType)
         if key in ends:
             continue

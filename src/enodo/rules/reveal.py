@@ -26,7 +26,7 @@ from enodo.core.operations import Bound, is_live, spelling, tensors_in
 from enodo.core.tables import Decompose, Depends, Op, Plain, Pull, Rule, Table, Treatment, closed
 
 from . import elementwise, layer
-from .differences import derivative, reference
+from .differences import derivative, halfway, reference
 from .rescale import RESCALE
 
 _LINK = "_positive_and_negative"
@@ -114,7 +114,8 @@ class RevealCancel:
     def layer(self, op: Op) -> Pull:
         """A sum of x_i w_i: which of the contributions are positive, and which negative."""
         i, j = layer.roles(op.name, op.call)[:2] if op.name in layer.WEIGHTED else _of_two(op)
-        x, w, dx = op.xs[i], op.xs[j], op.xs[i] - reference(op).xs[i]
+        at = reference(op).xs
+        x, w, dx = op.xs[i], halfway(op.xs[j], at[j]), op.xs[i] - at[i]
 
         def put(some: Tensor, weights: Tensor) -> list[Tensor]:
             """Operands, without a bias."""

@@ -156,3 +156,16 @@ CASES: dict[str, Callable[[], Case]] = {
         lambda: Case(Scalar(), torch.randn(3, 5), torch.randn(3, 5), None, ("first", "second"), neuron=0)
     ),
 }
+
+
+class Lambda(nn.Module):
+    """A function as a module; Captum takes no other."""
+
+    def __init__(self, fn: Callable[..., Tensor], *modules: nn.Module) -> None:
+        super().__init__()
+        self.fn, self.modules_used = fn, nn.ModuleList(modules)
+        self.eval()
+
+    def forward(self, *x: Tensor) -> Tensor:
+        """What the function returns."""
+        return self.fn(*x)

@@ -13,21 +13,7 @@ from torch import Tensor, nn
 import enodo.captum.attr as ours
 import enodo.captum.attr._utils.lrp_rules as our_rules
 from tests.captum.compare import close
-from tests.captum.models import Model
-
-
-class Lambda(nn.Module):
-    """A function as a module; Captum takes no other."""
-
-    def __init__(self, fn: Callable[[Tensor], Tensor], *modules: nn.Module) -> None:
-        super().__init__()
-        self.fn, self.modules_used = fn, nn.ModuleList(modules)
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B,)."""
-        return self.fn(x)
-
+from tests.captum.models import Lambda, Model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -28,9 +28,12 @@ import captum, captum.attr, captum.attr as attr
 from captum.attr import IntegratedGradients, LayerConductance
 from captum.attr._utils.stat import Stat
 import captum.attr._models.base as base
+import captum.attr._core.layer.grad_cam
+from captum.attr._core.neuron.neuron_gradient import NeuronGradient
 import enodo.captum
 assert captum is enodo.captum and attr is enodo.captum.attr and captum.attr is attr
 assert IntegratedGradients is enodo.captum.attr.IntegratedGradients
+assert captum.attr._core.layer.grad_cam.LayerGradCam is attr.LayerGradCam and NeuronGradient is attr.NeuronGradient
 assert base is sys.modules["enodo.captum.attr._models.base"]
 assert captum.__name__ == "enodo.captum" and captum.__spec__.name == "enodo.captum"
 """

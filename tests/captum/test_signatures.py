@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -119,3 +120,9 @@ def test_a_planted_difference_is_seen() -> None:
     def attribute(self: Any, inputs: Any, target: Any = 0) -> None: ...
 
     assert form(attribute) != form(theirs.Saliency.attribute)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_it_is_found_where_captum_has_it(name: str) -> None:
+    where = getattr(theirs, name, None) or getattr(importlib.import_module(INTERNAL[name]), name)
+    assert getattr(importlib.import_module(f"enodo.{where.__module__}"), name) is getattr(ours, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -213,6 +216,38 @@ def test_passes_without_a_graph_are_measured_by_themselves():
     fixed = Budget(3, 0, 4 << 10)
     fixed.foresee(1000)
     assert not fixed.curious
+
+
+def test_passes_in_part_have_several_rows_while_a_tensor_stays_below_what_is_kept():
+    budget = Budget("auto", 0, 4 << 10)
+    for each, full, in_part in ((1 << 20, 8, 24), (3 << 20, 4, 10), (64 << 10, 128, 128), (16 << 20, 4, 4)):
+        budget.widened(5 * each, 5, CPU)
+        assert budget.most(graph=False) == full
+        budget.widened(5 * each, 5, CPU, in_part=True)
+        assert budget.most(graph=False) == in_part
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have rules of their own")
+def test_the_memory_of_a_pass_is_kept_for_the_next():
+    """Three tensors of 12 MiB at a time, as a convolution and what follows need: their pages are asked for once."""
+    code = """if True:
+        import resource, torch
+        from enodo.core.budget import Budget
+
+        def faults(passes):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(passes):
+                three = [torch.ones(3 << 20) for _ in range(3)]
+                del three
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        unaware = faults(5)
+        Budget("auto", 0, 1 << 20)
+        faults(1)
+        print(unaware, faults(4))"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unaware, aware = map(int, run.stdout.split())
+    assert aware < 500 < unaware / 20
 
 
 def test_a_light_model_gets_more_rows_once_it_is_known_to_be_light():

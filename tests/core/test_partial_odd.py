@@ -73,6 +73,42 @@ def by_strides(self, x, y):
     return x + y.as_strided(y.shape, y.stride())
 
 
+def scripted_flat(self, x, y):
+    return x + SQUARE(y.flatten(0, 1)).view(y.shape)
+
+
+def mapped_flat(self, x, y):
+    return x + torch.func.vmap(lambda t: t * t)(y.flatten(0, 2)).view(y.shape)
+
+
+def scripted_in_place(self, x, y):
+    z = x * 1
+    before = z + y
+    ADD_ONE(z)
+    return before + z
+
+
+def memory_taken_over(self, x, y):
+    z = torch.empty(0, dtype=y.dtype)
+    z.set_(y.contiguous())
+    return x + z
+
+
+def several_at_once(self, x, y):
+    both = [x + 0, y + 0]
+    torch._foreach_mul_(both, 2.0)
+    return both[0] + both[1]
+
+
+def sparse(self, x, y):
+    return x + y.to_sparse().to_dense()
+
+
+class AddOne(nn.Module):
+    def forward(self, x):
+        return x.add_(1)
+
+
 class Square(nn.Module):
     def forward(self, x):
         return x * x
@@ -81,13 +117,17 @@ class Square(nn.Module):
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     SQUARE = torch.jit.trace(Square(), torch.ones(2))
-WRITING = (same_tensor, detached, seen_in_a_view, through_data)
-HIDDEN = (scripted, scripted_rows_second, mapped, by_numpy, by_numbers)
+    ADD_ONE = torch.jit.trace(AddOne(), torch.ones(2))
+WRITING = (same_tensor, detached, seen_in_a_view, through_data, scripted_in_place, several_at_once)
+HIDDEN = (
+    *(scripted, scripted_rows_second, scripted_flat, scripted_in_place, mapped, mapped_flat, by_numpy, by_numbers),
+    memory_taken_over,
+)
 
 
 @pytest.mark.parametrize(
     ("odd", "method", "options"),
-    [(odd, "occlusion", {"window": (3, 9, 9), "strides": (3, 9, 9)}) for odd in (*WRITING, by_strides)]
+    [(odd, "occlusion", {"window": (3, 9, 9), "strides": (3, 9, 9)}) for odd in (*WRITING, by_strides, sparse)]
     + [(odd, "feature_ablation", {"wrt": "mid", "features": 4}) for odd in HIDDEN],
 )
 def test_equal_to_full_passes(odd, method, options, monkeypatch):

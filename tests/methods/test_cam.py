@@ -93,3 +93,16 @@ def test_guided_grad_cam_is_the_product() -> None:
     torch.testing.assert_close(several[1], found)
     with pytest.raises(enodo.BadArgument, match="layer"):
         enodo.explain(model, x, "guided_grad_cam", layer="4", target=1)
+    with pytest.raises(enodo.BadArgument, match=r"mode: got 'linear'.*bilinear"):
+        enodo.explain(model, x, "guided_grad_cam", layer="0", target=1, mode="linear")
+
+
+def test_guided_grad_cam_of_a_picture_beside_a_table() -> None:
+    """The map lies on the picture alone; the other input is said to have none."""
+    body = seeded(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)))
+    x, more = normal(2, 2, 6, 6), normal(2, 2)
+    both = enodo.explain(lambda x, y: body(x) + y, (x, more), "guided_grad_cam", layer=body[0], target=1)
+    alone = enodo.explain(body, x, "guided_grad_cam", layer="0", target=1).tensor
+    torch.testing.assert_close(both[0], alone)
+    assert not both[1].any()
+    assert "no map" in both.notes[0]

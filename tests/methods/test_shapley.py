@@ -14,6 +14,7 @@ from enodo.methods.shapley import laws
 from enodo.methods.shapley.every import shapley_weights
 from enodo.methods.shapley.laws import even_law, kernel_law
 from enodo.methods.shapley.pairs import Pairs, Plan
+from enodo.methods.shapley.sampling import half_width
 from tests.methods.games import (
     airport,
     airport_shares,
@@ -190,11 +191,13 @@ def test_the_stated_interval_holds_95_times_in_100(method: str) -> None:
 def test_a_row_stops_when_it_is_known_as_well_as_asked(method: str) -> None:
     """Of rows that bend more and more, the first stops early; each gets what it gets alone, and so does each target."""
     model, x = smooth_game(12), numbers(0.2, 1, 3)[:, None] * everyone(12, 3)
-    given: dict[str, Any] = {"tol": 0.05, "max_evaluations": 4000, **options(method, 12)}
+    given: dict[str, Any] = {"tol": 0.06, "max_evaluations": 4000, **options(method, 12)}
     found = enodo.explain(model, x, method, target=Each([0, 1]), **given)
     assert found.error is not None
-    assert found.error.max() <= 0.05
-    close(2 * found.stderr.amax(-1) / found.tensor.abs().amax(-1), found.error)
+    assert found.error.max() <= 0.06
+    widths = [half_width(2**k - 1) for k in range(1, 10)] if method in ("shapley_sampling", "owen") else [2.0]
+    stated = numbers(*widths)[:, None, None] * found.stderr.amax(-1) / found.tensor.abs().amax(-1)
+    assert ((stated / found.error - 1).abs().amin(0) < 1e-9).all()  # of as many pairs of orders as that row took
     assert found.rows < 3 * 2500
     assert found.stderr[:, 0].max() > 0
     close(enodo.explain(model, x[:1], method, target=Each([0, 1]), **given).tensor, found.tensor[:, :1], 1e-9)

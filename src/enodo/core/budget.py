@@ -1,17 +1,20 @@
 """The memory contract: how many rows one forward pass may have.
 
 With an int, that many. With "auto", the first pass with a graph is measured and decides. On a CPU a handful of rows
-fills the machine: more gain no speed, and once a single tensor outgrows what the C allocator keeps (32 MiB), every pass
-pays for its pages anew. So a pass gets as many rows as fit a small working set, at least `FEW`, at most as many as keep
-its largest tensor below that size. On a GPU it may take a share of the free memory. Out of memory halves the number.
+fills the machine: more gain no speed, and once a single tensor outgrows what the C allocator keeps (32 MiB, see
+`remembering`), every pass pays for its pages anew. So a pass gets as many rows as fit a small working set, at least
+`FEW`, at most as many as keep its largest tensor below that size. On a GPU it may take a share of the free memory. Out
+of memory halves the number.
 
 Passes without a graph keep nothing, so that many of them may have other rows than that: as many as keep the largest
 tensor within the caches, at least `FEW`. The first of them is measured, where there are more to come than one may have.
+Passes in part (`partly`) hold little a row and cost more an operation: they have at least `SEVERAL`.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +28,7 @@ WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
 FEW = 4  # rows that a pass has even above the working set, memory permitting
 CROSSED = 16  # as `FEW`, where rows are compared with each of many: nothing is kept a pair, and weights are read a pass
+SEVERAL = 24  # rows of a pass in part; below 16 torch leaves convolutions of 1 x 1 to its slower code on one thread
 FIRST_PASS = 96 << 20  # bytes of activations guessed for the first pass, before any measurement; guesses are high
 SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targets are found in one backward pass
 GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks
@@ -55,6 +59,8 @@ class Budget:
                 refuse("batch_size", batch_size, 'a positive int or "auto"')
             self.limit = self.crossed = batch_size  # of a pass; of one for the sake of pairs
             return
+        if not self.light:
+            remembering()
         few = FEW if FEW * guess <= GUESSED else 1
         self.limit = self.crossed = max(few, min(UNLIMITED, FIRST_PASS // max(1, guess)))
 
@@ -87,12 +93,13 @@ class Budget:
         """Take note that passes without a graph are to have so many rows in all."""
         self.curious = not self.fixed and self.wide is None and rows > self.limit
 
-    def widened(self, largest: int, rows: int, device: torch.device) -> None:
+    def widened(self, largest: int, rows: int, device: torch.device, in_part: bool = False) -> None:
         """Take note that the largest tensor of a pass of `rows` rows without a graph had `largest` bytes."""
         self.curious = False
         each = max(largest / rows, 1)
         most = free_memory(device) * SHARE / (4 * each)  # an operation's operands and result, and what waits beside
-        enough = max(FEW, min(CROWD, CACHED / each)) if device.type == "cpu" else UNLIMITED
+        few = max(FEW, min(SEVERAL, LARGEST_TENSOR / each)) if in_part else FEW
+        enough = max(few, min(CROWD, CACHED / each)) if device.type == "cpu" else UNLIMITED
         self.wide = max(1, int(min(most, enough)))
 
     def most(self, graph: bool = True) -> int:
@@ -104,7 +111,7 @@ class Budget:
         return _evenly(left, self.most(graph) // rows)
 
     def pairs(self, rows: int, left: int) -> int:
-        """As `points`, of passes for the sake of pairs: at rows to compare with, or back through the graph of others."""
+        """As `points`, of passes for the sake of pairs: at rows to compare with, or back through others' graph."""
         return _evenly(left, self.crossed // rows)
 
     def parallel_targets(self, rows: int) -> int:
@@ -121,6 +128,18 @@ class Budget:
 def _evenly(left: int, most: int) -> int:
     """How many of those left, if all passes are to have as many and none more than so many (or one)."""
     return -(-left // -(-left // max(1, most)))
+
+
+@cache
+def remembering() -> None:
+    """Have the C allocator keep the memory of one pass for the next.
+
+    glibc returns free memory to the system once there is more of it than twice the largest block that was ever freed,
+    up to blocks of 32 MiB. A network whose tensors are all about as large uses three of them at a time and would pay
+    for most of its pages anew in every pass, a third of the time of a VGG. So it is shown the largest block it learns
+    from, which no page is ever given to. Other allocators do not care.
+    """
+    torch.empty(LARGEST_TENSOR - (64 << 10), dtype=torch.uint8, device="cpu")
 
 
 def free_memory(device: torch.device) -> float:

@@ -11,10 +11,10 @@ from torch import Tensor
 from . import tree as trees
 from .errors import refuse
 from .given import LEFT_OUT
+from .lookups import Lookup
 from .places import Visit
 from .running import forward, stack
 from .values import Values, concat
-from .watch import Lookup
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -35,7 +35,7 @@ def of_baseline(q: Asked) -> Values:
     paths = [(*p.path, *path) for p, f in zip(q.entry.points, sight.forms, strict=True) for path in f.paths]
     if not (ids or q.background):
         return Values([_or_zero(trees.get(base, path), trees.get(q.call.inputs, path)) for path in paths])
-    met = {found.leaf for found in sight.lookups}
+    met = frozenset[int]().union(*(found.inputs for found in sight.lookups))
     asked = paths + [path for leaf, path in enumerate(ids) if leaf in met]
     given = [t for t in (trees.get(base, path) for path in asked) if isinstance(t, Tensor)]
     rows = len(given[0]) if given else 1 if q.background else q.rows
@@ -54,7 +54,9 @@ def of_baseline(q: Asked) -> Values:
     forward(replace(call, inputs=tokens), q.of, [visit], grad=False, constants=q.constants)
     q.log.forwarded(rows)
     pairs = zip(sight.lookups, visit.sight.vectors, strict=True)
-    return Values(leaves + [_zero_embedding(k, v) if zero[k.leaf] else v for k, v in pairs])
+    sizes = [trees.get(q.call.inputs, path)[0].numel() for path in ids]
+    zeroed = torch.tensor(zero).repeat_interleave(torch.tensor(sizes))
+    return Values(leaves + [_zero_embedding(k, v, zeroed) for k, v in pairs])
 
 
 def _or_zero(baseline: Any, x: Tensor) -> Tensor:
@@ -62,9 +64,14 @@ def _or_zero(baseline: Any, x: Tensor) -> Tensor:
     return torch.zeros_like(x) if baseline is None else baseline
 
 
-def _zero_embedding(found: Lookup, vectors: Tensor) -> Tensor:
-    """Zeros for the tokens of the inputs; those that the model puts in itself (a start token) stay as they are."""
+def _zero_embedding(found: Lookup, vectors: Tensor, zeroed: Tensor | None = None) -> Tensor:
+    """Zeros for the tokens of the inputs, or for some of the integers of a row, which `zeroed` (n,) tells.
+
+    What the model puts in itself (a start token) stays as it is.
+    """
     own = found.positions < 0
+    if zeroed is not None:
+        own = own | ~zeroed.to(own.device)[found.positions.clamp(min=0)]
     if not own.any():
         return torch.zeros_like(vectors)
     own = own if len(own) == len(vectors) else own[:1]

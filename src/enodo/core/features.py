@@ -184,10 +184,12 @@ def _laid(q: Asked, layout: Layout) -> Layout:
         return layout
     first = len(q.x) - len(lookups)
     owners = list(layout.owners[:first])
+    ids = [owner.flatten(1) for owner in layout.owners[first:]]
+    rows = max(map(len, ids))
+    tokens = torch.cat([owner.expand(rows, -1) for owner in ids], 1)
     for found, vectors in zip(lookups, q.x.leaves[first:], strict=True):
-        owner = layout.owners[first + found.leaf].flatten(1)
-        at = found.positions.to(owner.device)[: q.rows]
-        owner = owner.expand(len(at), -1).gather(1, at.clamp(min=0).flatten(1)).view(at.shape)
+        at = found.positions.to(tokens.device)[: q.rows]
+        owner = tokens.expand(len(at), -1).gather(1, at.clamp(min=0).flatten(1)).view(at.shape)
         owner = torch.where(at < 0, layout.n, owner)
         owners.append(owner.view(*owner.shape, *[1] * (vectors.ndim - owner.ndim)))
     return Layout(layout.n, tuple(owners), layout.counts, open=True)

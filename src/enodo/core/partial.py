@@ -7,10 +7,10 @@ named here; any other is done on all k rows, so that the result is that of a ful
 
 What the model is handed in the place of a tensor that is only known in this way is one without data (on torch's "meta"
 device): code that reaches past the mode fails, and then the pass is made in full. What such code makes of a tensor with
-all its rows (TorchScript, numpy, `vmap`) arrives as a tensor that no operation in sight has made: if it has k entries
-along a dimension and is none of the model's own, any row of it may differ. Once a number has been read out of a value
-that may differ, nothing more is taken from the record. Nor is a pass made in part if the model writes into a tensor
-that another name stands for.
+all its rows (TorchScript, numpy, `vmap`) arrives as a tensor that no operation in sight has made: if it was not there
+in the recorded pass and is none of the model's own, any row of it may differ. Once a number has been read out of a
+value that may differ, nothing more is taken from the record. Nor is a pass made in part if the model writes into a
+tensor that another name stands for.
 """
 
 from __future__ import annotations
@@ -135,10 +135,10 @@ class Replay(TorchFunctionMode):
         return self.hand_out(state)
 
     def _may_differ(self, t: Tensor) -> bool:
-        """Whether rows of a tensor may differ: also of one that no operation in sight has made, if it has k of them."""
+        """Whether rows of a tensor may differ: also of one that is new and that no operation in sight has made."""
         if t in self.free:
             return True
-        if t in self.known or t in self.even or self.k not in t.shape or t.device.type == "meta":
+        if t in self.known or t in self.even or t in self.record.before or t.device.type == "meta":
             return False
         return storage_of(t) not in self._own
 

@@ -74,6 +74,7 @@ class Partly:
         try:
             with record:
                 now(q.scored_in(q.call, [visit], 1))
+            record.ended()
         except Exception:
             q.budget.curious = curious  # a full pass is measured
             raise
@@ -96,7 +97,7 @@ class Partly:
         replay.ended()
         if not q.budget.fixed and replay.largest / k > self.held:
             self.held = replay.largest / k
-            q.budget.widened(replay.largest, k, q.x.leaves[0].device)
+            q.budget.widened(replay.largest, k, q.x.leaves[0].device, in_part=True)
         found: Tensor = replay.whole(scores)
         return found
 

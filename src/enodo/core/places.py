@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from . import tree as trees
 from .errors import describe, refuse
 from .lasting import dataclass as lasting
+from .lookups import Lookup, Tracker
 from .points import Point, Seen, Stop, part_of
 from .values import WHOLE, Form, Values, check_real
-from .watch import Lookup, Tracker
 
 
 @lasting(frozen=True, eq=False)
@@ -194,13 +194,14 @@ def told(values: Values, sight: Sight, inputs: Any, lead: int) -> Values:
     where, vectors = sight.where, len(values) - len(sight.lookups)
     if not (where.ids and where.per_token):
         return values
-    tokens = []
-    for number, path in enumerate(where.ids):
-        shape = trees.get(inputs, path).shape[1:]
-        looked_up = zip(sight.lookups, values.leaves[vectors:], strict=True)
-        sums = [found.per_token(v, lead, shape) for found, v in looked_up if found.leaf == number]
-        tokens += [torch.stack(sums).sum(0)] if sums else []
-    return Values([*values.leaves[:vectors], *tokens])
+    shapes = [trees.get(inputs, path).shape[1:] for path in where.ids]
+    sizes = [shape.numel() for shape in shapes]
+    looked_up = zip(sight.lookups, values.leaves[vectors:], strict=True)
+    sums = [found.per_token(v, lead, sum(sizes)) for found, v in looked_up]
+    each = torch.stack(sums).sum(0).split(sizes, -1) if sums else ()
+    tokens = [t.unflatten(-1, shape) if len(shape) else t[..., 0] for t, shape in zip(each, shapes, strict=bool(sums))]
+    met = lookups_met(sight)
+    return Values([*values.leaves[:vectors], *(t for t, found in zip(tokens, met, strict=bool(sums)) if found)])
 
 
 def present(values: Values, sight: Sight, inputs: Any, lead: int) -> Any:
@@ -262,4 +263,4 @@ def likely_dim(point: Point, path: trees.Path) -> int:
 
 def lookups_met(sight: Sight) -> Sequence[bool]:
     """For each integer input, whether a lookup was met."""
-    return [any(found.leaf == n for found in sight.lookups) for n in range(len(sight.where.ids))]
+    return [any(n in found.inputs for found in sight.lookups) for n in range(len(sight.where.ids))]

@@ -256,7 +256,9 @@ class Question(Asked):
 
     def _leaf_names(self) -> list[str]:
         names = [n + trees.spell(p) for n, f in zip(self.wrt.names, self.sight.forms, strict=True) for p in f.paths]
-        return names + ["inputs" + trees.spell(self.wrt.ids[k.leaf]) for k in self.sight.lookups]
+        return names + [
+            " and ".join("inputs" + trees.spell(self.wrt.ids[i]) for i in sorted(k.inputs)) for k in self.sight.lookups
+        ]
 
 
 def _by_point(scores: Tensor, k: int) -> Tensor:

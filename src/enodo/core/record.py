@@ -33,26 +33,30 @@ class Record(TorchFunctionMode):
         self._at: WeakIdKeyDictionary = WeakIdKeyDictionary()  # where a tensor is kept
         self._sharing: dict[int, WeakIdKeyDictionary] = {}  # the tensors that lie in one storage
         self._passed_on: WeakIdKeyDictionary = WeakIdKeyDictionary()  # what a call that writes nothing gave back itself
+        self.before: WeakIdKeyDictionary = WeakIdKeyDictionary()  # met, and made by no operation in sight
+        self._versions: WeakIdKeyDictionary = WeakIdKeyDictionary()  # how often each tensor was written into, in sight
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         spelt = spelling(func)
         writes = writes_into(func, args, kwargs)
+        given = [t for _, t in tensors_in(args, kwargs)]
+        for t in given:
+            if t not in self._at:
+                self.before[t] = True
+            self._versions.setdefault(t, version_of(t))
         if writes:
             target = args[0] if args else None
-            if (
-                spelt.name == "setitem"
-                or kwargs.get("out") is not None
-                or (isinstance(target, Tensor) and self._has_other_names(target))
-            ):
+            if not isinstance(target, Tensor) or spelt.name == "setitem" or kwargs.get("out") is not None:
                 raise Unsuited
-            if isinstance(target, Tensor):
-                self._set_aside(target)
-        versions = [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]
+            if self._has_other_names(target):
+                raise Unsuited
+            self._set_aside(target)
         out = func(*args, **kwargs)
-        if not writes and versions != [t._version for _, t in tensors_in(args, kwargs) if not t.is_inference()]:
-            raise Unsuited  # it wrote into an argument, of which its name does not tell
-        given = [t for _, t in tensors_in(args, kwargs)]
+        for t in given if writes else ():
+            self._versions[t] = version_of(t)
+        for t in tensors_of(out):
+            self._versions.setdefault(t, version_of(t))
         for t in (*given, *tensors_of(out)):
             self._sharing.setdefault(storage_of(t), WeakIdKeyDictionary())[t] = True
         if any(True for _ in tensors_of(out)):
@@ -62,6 +66,11 @@ class Record(TorchFunctionMode):
                 if not writes and any(t is g for g in given):
                     self._passed_on[t] = True
         return out
+
+    def ended(self) -> None:
+        """Nothing may have been written into but by operations whose names tell of it."""
+        if any(version_of(t) != version for t, version in self._versions.items()):
+            raise Unsuited
 
     def _set_aside(self, target: Tensor) -> None:
         """Keep a copy of what is about to be written into; results of it that were kept before have theirs already."""
@@ -89,6 +98,11 @@ def writes_into(func: Any, args: Any, kwargs: Any) -> bool:
     code = getattr(func, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code is not None else ()
     return "inplace" in names and len(args) > names.index("inplace") and bool(args[names.index("inplace")])
+
+
+def version_of(t: Tensor) -> int:
+    """How often a tensor was written into; one of inference mode does not tell."""
+    return -1 if t.is_inference() else t._version
 
 
 def storage_of(t: Tensor) -> int:

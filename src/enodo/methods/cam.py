@@ -147,18 +147,23 @@ def layer_cam(
 def guided_grad_cam(q: Question, *, layer: Any, mode: str | None = None) -> Values:
     """Guided backpropagation times the Grad-CAM map of `layer`, brought to the size of the input.
 
-    `layer` is spelt like `wrt`; `mode` is that of `torch.nn.functional.interpolate`, linear by default.
+    `layer` is spelt like `wrt`; `mode` is that of `torch.nn.functional.interpolate`, linear by default. Of several
+    inputs, those with other dimensions of places than the layer's have no map, and are zero.
     """
     point, name = locate(layer, q.call.model, "layer")
     inner = replace(q, wrt=Where((point,), (name,)), target=q.settled_target, memo={})
     found = grad_cam(inner).leaves[0]
     guided = guided_backprop(q)
+    fits = [x.ndim > 2 and t.ndim == found.ndim for x, t in zip(q.x.leaves, guided.leaves, strict=True)]
+    if not any(fits):
+        given = f"a layer of values {tuple(inner.x.leaves[0].shape)} for inputs {tuple(q.x.leaves[0].shape)}"
+        refuse("layer", given, "as many dimensions of places as the input has")
+    if not all(fits):
+        q.log.note("Inputs with other dimensions of places than the layer's have no map: their attribution is zero.")
 
-    def times(t: Tensor) -> Tensor:
-        places = len(q.x.leaves[0].shape) - 2
-        if places < 1 or found.ndim != t.ndim:
-            given = f"a layer of values {tuple(inner.x.leaves[0].shape)} for inputs {tuple(q.x.leaves[0].shape)}"
-            refuse("layer", given, "as many dimensions of places as the input has")
-        return t * resized(found, t.ndim - places - 1, t.shape[-places:], mode)
+    def times(t: Tensor, x: Tensor) -> Tensor:
+        if x.ndim < 3 or t.ndim != found.ndim:
+            return torch.zeros_like(t)
+        return t * resized(found, t.ndim - x.ndim + 1, x.shape[2:], mode)
 
-    return guided.map(times)
+    return guided.map(times, q.x)

@@ -183,8 +183,12 @@ def sized(q: Question, found: Tensor, layout: Layout, size: Any) -> Tensor:
 
 def resized(found: Tensor, lead: int, size: Any, mode: str | None = None) -> Tensor:
     """(..., C, *places) with `lead` dimensions before the channels, in another size; linearly, unless `mode` is set."""
-    smooth = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)] if mode is None else mode
-    aligned = {} if smooth in ("nearest", "nearest-exact", "area") else {"align_corners": False}
+    linear = ("linear", "bilinear", "trilinear")[len(size) - 1]
+    smooth = linear if mode is None else mode
+    known = ["nearest", "nearest-exact", "area", linear, *["bicubic"][: len(size) == 2]]
+    if smooth not in known:
+        refuse("mode", repr(mode), f"one of {', '.join(known)} for {len(size)} dimensions of places")
+    aligned = {} if smooth in known[:3] else {"align_corners": False}
     flat = F.interpolate(found.flatten(0, lead - 1), size=tuple(size), mode=smooth, **aligned)
     made: Tensor = flat.unflatten(0, found.shape[:lead])
     return made

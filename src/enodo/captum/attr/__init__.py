@@ -19,7 +19,7 @@ from enodo.captum.attr._core.deep_lift import (
 )
 from enodo.captum.attr._core.inputs import GradientShap, InputXGradient, IntegratedGradients, Saliency
 from enodo.captum.attr._core.kernel_shap import KernelShap
-from enodo.captum.attr._core.layers import (
+from enodo.captum.attr._core.layer import (
     InternalInfluence,
     LayerActivation,
     LayerConductance,
@@ -29,7 +29,7 @@ from enodo.captum.attr._core.layers import (
 )
 from enodo.captum.attr._core.lime import Lime, LimeBase
 from enodo.captum.attr._core.lrp import LRP, LayerLRP
-from enodo.captum.attr._core.neurons import (
+from enodo.captum.attr._core.neuron import (
     NeuronConductance,
     NeuronGradient,
     NeuronGradientShap,

@@ -70,6 +70,7 @@ class Seen:
     """The mean of the score over the masks in which a feature is seen; `grid` makes them smooth."""
 
     cost = 1
+    freedom = math.inf
 
     def __init__(self, game: Game, share: float, grid: Grid | None = None, streams: Streams | None = None) -> None:
         self.game, self.share, self.grid, self.streams = game, share, grid, streams or game.q.streams

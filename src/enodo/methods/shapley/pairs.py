@@ -86,6 +86,7 @@ class Pairs:
     """The estimate of the values of features under a law from pairs."""
 
     cost = 2
+    freedom = math.inf
 
     def __init__(self, game: Game, law: Law, plan: Plan, streams: Streams | None = None) -> None:
         self.game, self.law, self.plan, self.streams = game, law, plan, streams or game.q.streams

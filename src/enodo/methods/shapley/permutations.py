@@ -1,8 +1,9 @@
 """Values as means over orders in which the features arrive: each gets what it adds on arrival.
 
 Orders come in pairs, one the reverse of the other: their mean is exact wherever features act at most two together. The
-coalitions that the reverse passes through are the complements of those that the order passes through. A round draws the
-arrival time of each feature evenly over its orders (a Latin hypercube), which leaves every single order uniform.
+coalitions that the reverse passes through are the complements of those that the order passes through. A round draws how
+far from the middle each feature arrives evenly over its pairs (a Latin hypercube; a pair has the same distance on both
+sides of the middle), which leaves every single order uniform.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ class Orders:
             return gains[0], torch.cat(self.spans)[0].abs()
         return gains.mean(0), gains.std(0) / len(gains) ** 0.5
 
+    @property
+    def freedom(self) -> int:
+        """Of the standard errors: what the pairs leave besides their mean."""
+        return max(sum(map(len, self.gains)) - 1, 1)
+
     def keep(self, game: Game, rows: Tensor) -> Orders:
         """The same estimate for some of the rows."""
         some = Orders(game, self.levels, self.streams.take(rows))
@@ -78,6 +84,7 @@ class Orders:
         return rank.movedim(0, 1)
 
     def _times(self, units: int, n: int) -> Tensor:
-        """Arrival times (B, units, n) in [0, 1), those of each feature evenly spread over the units."""
+        """Arrival times (B, units, n), around 0: how far off is evenly spread over the units for each feature."""
         drawn = self.streams.uniforms(2, units, n)
-        return argsort(drawn[:, 0], 1) + drawn[:, 1]
+        side = 2 * drawn[:, 1] - 1
+        return torch.copysign(argsort(drawn[:, 0], 1) + side.abs(), side)

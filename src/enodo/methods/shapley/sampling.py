@@ -17,7 +17,9 @@ from .found import Found, some_rows
 
 LOOSE = 0.2  # expected relative error above which a budget is called too small
 AIM = 0.1  # expected relative error of the budget that is named instead
-SIGMAS = 2.0  # half-width of the interval in standard errors, 95 %
+SIGMAS = 2.0  # half-width of the interval in standard errors, 95 %, of many samples
+WIDE = 2.5  # half-width from which on it is told
+STUDENT = (1.95996, 2.37227, 2.82250, 2.55585, 1.58954, 0.73290)  # of Student's t in powers of 1 / degrees of freedom
 
 S = TypeVar("S", bound="Sampler")
 
@@ -27,6 +29,10 @@ class Sampler(Protocol):
 
     cost: int  # evaluations a unit
     details: dict[str, Tensor]  # (T, B, ...), of the last answer
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the standard errors; infinite where these are made of many samples at once."""
 
     def more(self, units: int) -> None:
         """Draw and evaluate this many units more."""
@@ -51,11 +57,17 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         known = {"attribution": (values, stderr)} | _pairs(sampler.details)
         for name, (found, spread) in known.items():
             warn_if_loose(q, name, found, spread, most * sampler.cost)
+        wide = half_width(sampler.freedom)
+        if wide > WIDE and bool(stderr.any()):
+            q.log.note(
+                f"The standard errors come from few samples ({sampler.freedom:g} degrees of freedom): a 95 % interval "
+                f"is {wide:.1f} of them to either side, and wider where the score turns on few coalitions."
+            )
         return Found(values, stderr, details=sampler.details)
     done = min(first, most)
     sampler.more(done)
     values, stderr = sampler.answer()
-    error, details = _width(values, stderr, sampler.details), sampler.details
+    error, details = _width(values, stderr, sampler), sampler.details
     rows = torch.arange(q.rows)
     while done < most:
         open_ = error[:, rows] > tol
@@ -71,7 +83,7 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         new, spread = sampler.answer()
         values[:, rows] = torch.where(open_[..., None], new, values[:, rows])
         stderr[:, rows] = torch.where(open_[..., None], spread, stderr[:, rows])
-        error[:, rows] = torch.where(open_, _width(new, spread, sampler.details), error[:, rows])
+        error[:, rows] = torch.where(open_, _width(new, spread, sampler), error[:, rows])
         for name, t in sampler.details.items():
             details[name][:, rows] = torch.where(along(open_, t), t, details[name][:, rows])
     worst = error.max().item()
@@ -90,11 +102,19 @@ def _pairs(details: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: (t, details[f"{name}_stderr"]) for name, t in details.items() if f"{name}_stderr" in details}
 
 
-def _width(values: Tensor, stderr: Tensor, details: dict[str, Tensor]) -> Tensor:
+def half_width(freedom: float) -> float:
+    """That of a 95 % interval, in standard errors with so many degrees of freedom.
+
+    Student's t, by its expansion about the normal law (Abramowitz and Stegun 1964, 26.7.5).
+    """
+    return max(SIGMAS, sum(c / freedom**i for i, c in enumerate(STUDENT)))
+
+
+def _width(values: Tensor, stderr: Tensor, sampler: Sampler) -> Tensor:
     """(T, B): the widest half of an interval, of the values and of details, relative to the largest value."""
-    spreads = [stderr, *(spread for _, spread in _pairs(details).values())]
+    spreads = [stderr, *(spread for _, spread in _pairs(sampler.details).values())]
     widest = torch.stack([t.flatten(2).amax(-1) for t in spreads]).amax(0)
-    return _ratio(SIGMAS * widest, values.abs().amax(-1))
+    return _ratio(half_width(sampler.freedom) * widest, values.abs().amax(-1))
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:

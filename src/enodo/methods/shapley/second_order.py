@@ -26,6 +26,7 @@ class Twos:
     """The estimate of Shapley values by regression, and of the matrix of interactions from the same coalitions."""
 
     cost = Pairs.cost
+    freedom = math.inf
 
     def __init__(self, game: Game, pairs: Pairs) -> None:
         self.game, self.pairs = game, pairs

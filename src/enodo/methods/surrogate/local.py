@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -90,6 +91,7 @@ class Surrogate:
     """A linear model of the score on the coalitions met so far."""
 
     cost = 1
+    freedom = math.inf
 
     def __init__(
         self, game: Game, near: Similarity, regressor: Any, penalty: float, streams: Streams | None = None

@@ -94,6 +94,10 @@ class Attribution:
         **question: Any,
     ) -> enodo.Attribution:
         """Ask `method`; `question` holds the target, the places asked about and the options of the method."""
+        own = getattr(self, "gradient_func", None)
+        if own not in (None, GradientAttribution.gradient_func):
+            instead = "Call it in an `attribute` of your own, or write rules: enodo.explain(..., rules=...)."
+            refuse("gradient_func", own, "that of the class, as no method here calls another", instead)
         if self._smoothing is not None:
             self._smoothing.met = True
             places = {"target", "wrt", "of", "progress"}

@@ -120,15 +120,15 @@ def _inverse(input: Any, other: Tensor, **_: Any) -> Tensor:
 def _is_gate(t: Any) -> bool:
     """Whether a factor was made by a gate; also where it was laid out for the product, `gate(y).view(b, c, 1, 1)`."""
     node = getattr(t, "grad_fn", None)
-    while node is not None and _rearranges(type(node)):
+    while node is not None and _rearranges(type(node).__name__):
         node = node.next_functions[0][0]
     return getattr(node, "operation", None) in _GATES
 
 
 @functools.cache
-def _rearranges(node: type) -> bool:
+def _rearranges(node: str) -> bool:
     """Whether a node of autograd, such as ExpandBackward0, only lays out one value anew."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.__name__.partition("Backward")[0]).lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.partition("Backward")[0]).lower()
     return name.removeprefix("unsafe_") in _LAID_OUT
 
 

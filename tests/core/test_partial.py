@@ -112,6 +112,9 @@ MODELS = {
     "dense": Dense,
     "padded": Padded,
     "rewritten": Rewritten,
+    "dropout in place, of a view": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5, inplace=True), nn.Linear(16, 4)
+    ),
     "looking": Looking,
     "writing": Writing,
     "scripted": lambda: nn.Sequential(torch.jit.script(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.Linear(4 * 34 * 34, 4)),

@@ -64,6 +64,13 @@ def test_residual_networks(composite: str) -> None:
     torch.testing.assert_close(both.details["constants"][1:], second.details["constants"])
 
 
+@pytest.mark.parametrize("dropout", [nn.Dropout, nn.AlphaDropout])
+def test_dropout_in_place_of_what_its_maker_keeps(dropout: type[nn.Module]) -> None:
+    """Outside of training it writes nothing, so that the softmax before it may keep its result."""
+    layers = nn.Linear(4, 5), nn.Softmax(-1), dropout(0.5, inplace=True), nn.Linear(5, 3)
+    need_conserved(settled(nn.Sequential(*layers)), normal(2, 4), target=1)
+
+
 def bare() -> nn.Module:
     """No bias, no norm: all relevance reaches the inputs."""
     layers = nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2, bias=False), nn.ReLU()

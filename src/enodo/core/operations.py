@@ -87,6 +87,12 @@ def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     return found
 
 
+def rests(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a call is a dropout outside of training, which gives back what it was given, also `inplace`."""
+    training = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
+    return "dropout" in name and not training
+
+
 def operation(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Let a function of a tensor be an operation that modes see, and tables have rules for, under its own name."""
 

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
-from .operations import is_about, out_of_place, spelling, tensors_in
+from .operations import is_about, out_of_place, rests, spelling, tensors_in
 from .reach import SLIDING, Patch, pointwise
 from .record import Record, Unsuited, storage_of, tensors_of, writes_into
 
@@ -158,7 +158,7 @@ class Replay(TorchFunctionMode):
             return None
         if name in ("batch_norm", "instance_norm") and _option(args, kwargs, 5, "training", False):
             return None
-        if "dropout" in name and _option(args, kwargs, 2, "training", kwargs.get("train", True)):
+        if "dropout" in name and not rests(name, args, kwargs):
             return None
         if not any(isinstance(p, Patch) for p in partly):
             return base if self._by_row(name, func, args, kwargs, base) else None

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
-from .operations import spelling, tensors_in
+from .operations import rests, spelling, tensors_in
 
 
 class Unsuited(Exception):
@@ -93,6 +93,8 @@ class Record(TorchFunctionMode):
 
 def writes_into(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether a call writes into its first argument (or another)."""
+    if rests(spelling(func).name, args, kwargs):
+        return False
     if spelling(func).in_place or kwargs.get("inplace") or kwargs.get("out") is not None:
         return True
     code = getattr(func, "__code__", None)

@@ -45,6 +45,7 @@ from .operations import (
     opened,
     out_of_place,
     parts,
+    rests,
     running_module,
     spelling,
     unmark,
@@ -63,10 +64,6 @@ def _computes(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether a call gives a tensor on the path; else it asks for a shape, say."""
     out = func(*args, **kwargs)
     return isinstance(out, Tensor) and out.requires_grad
-
-
-def _holds(out: Any) -> bool:
-    return isinstance(out, (Tensor, tuple, list, dict))
 
 
 class Rules(TorchFunctionMode):
@@ -129,7 +126,7 @@ class Rules(TorchFunctionMode):
     def met(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Do a call that the model makes, as the table has it."""
         met = spelling(func)
-        in_place = met.in_place or bool(kwargs.get("inplace"))
+        in_place = (met.in_place or bool(kwargs.get("inplace"))) and not rests(met.name, args, kwargs)
         if in_place or "out" in kwargs:
             self._before_write(kwargs["out"] if "out" in kwargs else args[0] if args else kwargs.get("input"))
         if not torch.is_grad_enabled():  # also inside an autograd.Function, whose node is there already
@@ -274,7 +271,7 @@ class Rules(TorchFunctionMode):
 
     def _unknown(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         out = func(*args, **kwargs)
-        if not (_holds(out) and any(isinstance(t, Tensor) and t.requires_grad for _, t in trees.leaves(out))):
+        if not any(isinstance(t, Tensor) and t.requires_grad for _, t in trees.leaves(out)):
             return out  # a comparison, a shape, a detached value
         if self.table.others is None:
             self._refuse(name, "for which there is no rule")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import torch
 from torch import nn
 
 import enodo
 from enodo.core.watch import Constants, Watch
+from enodo.testing.models import normal, seeded
 
 
 class TestConstants:
@@ -63,3 +65,24 @@ def test_the_bytes_held_are_those_of_the_tensors_in_the_graph():
         torch.ones(1000) * 2  # without a graph
     assert mode.load is not None
     assert sorted(mode.load.kept.values()) == [4000, 4000]
+
+
+class NormedQueries(nn.Module):
+    """Queries from a convolution with a batch norm, whose gradients attention lays out among tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 64, 1), nn.BatchNorm2d(64), nn.Linear(64, 2)
+        self.wide = nn.Linear(2, 200_000)  # not so few weights that a pass is made bare
+
+    def forward(self, x):
+        q = self.norm(self.conv(x)).flatten(2).transpose(1, 2)
+        k = self.conv(x).flatten(2).transpose(1, 2)
+        return self.wide(self.head((torch.softmax(q @ k.mT, -1) @ k).mean(1)))
+
+
+@pytest.mark.parametrize("method", ["gradient", "guided_backprop"])
+def test_a_row_alone_has_the_gradient_that_it_has_beside_another(method) -> None:
+    model, x = seeded(NormedQueries()), normal(2, 3, 2, 3)
+    both = enodo.explain(model, x, method, target=1).tensor
+    torch.testing.assert_close(enodo.explain(model, x, method, target=1, batch_size=1).tensor, both)

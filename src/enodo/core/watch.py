@@ -20,9 +20,13 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .lookups import Tracker
+from .points import bend
 from .rules import Rules
 from .transforms import bare
 
+# torch 2.13 misreads the gradient (1, C, h, w) of one row that attention has laid out among tokens, (1, h w, C), as one with
+# channels last: on a CPU, what goes back from a norm of fixed statistics is then another gradient.
+_MISREAD = frozenset((F.batch_norm, torch.batch_norm, F.instance_norm, torch.instance_norm))
 _NEVER = frozenset((Tensor, bool, int, float, type(None)))  # types of arguments that are and hold no parameter
 
 
@@ -94,6 +98,8 @@ class Watch(TorchFunctionMode):
             if tracked:
                 refuse_ids(args, kwargs, error)
             raise
+        if func in _MISREAD and out.requires_grad and len(out) == 1:
+            bend(out, Tensor.contiguous)
         if self.load is not None and isinstance(out, Tensor):
             self.load.add(out)
         if tracked and self.tracker is not None:

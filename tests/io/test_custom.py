@@ -52,6 +52,11 @@ def test_a_module_takes_numbers(file, tmp_path) -> None:
         assert example.sample.names == ["0", "1", "2"]
 
 
+def test_a_module_may_stand_in_the_file_itself(file) -> None:
+    file.write_text(FILE + "\nmade = plain()\n")
+    assert load_subject("own_models.py:made").kind == "tensor"
+
+
 def test_a_file_is_also_found_as_a_module(file) -> None:
     assert load_subject("own_models:plain").kind == "tensor"
 

@@ -219,6 +219,14 @@ def test_sobol_indices_of_products_and_sums() -> None:
     close(found.details["first"], numbers(3 / 7, 3 / 7, 0).expand(3, 3), 0.08)
 
 
+@pytest.mark.parametrize("points", [2, 3, 7])
+def test_sobol_indices_of_few_points_are_not_far_too_large(points: int) -> None:
+    """Of the product of six shares each has 1/4 / (1 - (3/4)^6) in all; a few points may see next to no variance."""
+    found = ask(lambda x: x.prod(1), 6, "sobol", rows=400, max_evaluations=8 * points)
+    close(found.tensor.mean(), torch.tensor(1 / 4 / (1 - (3 / 4) ** 6), dtype=torch.float64), 0.2)
+    assert found.tensor.max() < 8
+
+
 def test_a_constant_score_has_no_variance_to_share() -> None:
     found = ask(lambda x: 0 * x[:, 0] + 3, 3, "sobol", max_evaluations=50)
     assert (found.tensor == 0).all()

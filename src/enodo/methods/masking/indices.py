@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -40,8 +39,9 @@ def sobol(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIO
 
     A mask lets a share m_i of each feature through, uniform in [0, 1], the rest being what stands in for it. a_i =
     E[Var(f | all but m_i)] / Var(f), from 0 to 1, no unit, no sign; `details["first"]` has Var(E[f | m_i]) / Var(f),
-    (B, n): what the feature does alone. Estimated by Jansen's formulas, n + 2 evaluations a point, at the points of a
-    Sobol sequence shifted at random for each row, with standard errors as if the points were independent.
+    (B, n): what the feature does alone. Estimated by Jansen's formulas, n + 2 evaluations a point, over the variance of
+    all of them, at the points of a Sobol sequence shifted at random for each row, with standard errors by leaving out
+    each point in turn, as if the points were independent.
     """
     check_evaluations(max_evaluations, tol)
 
@@ -57,8 +57,6 @@ def sobol(q: Question, *, features: Any = None, max_evaluations: int = EVALUATIO
 
 class Indices:
     """Total and first order indices from two samples A and B, and A with one column of B."""
-
-    freedom = math.inf
 
     def __init__(self, game: Game, streams: Streams | None = None, shift: Tensor | None = None) -> None:
         self.game, self.streams = game, streams or game.q.streams
@@ -87,19 +85,27 @@ class Indices:
         """Total indices and their standard errors, (T, B, n); those of first order are in `details`."""
         plain, mixed = torch.cat([p for p, _ in self.met], 1), torch.cat([m for _, m in self.met])
         a, b = plain
-        centred = plain - plain.mean((0, 1))
-        varied = centred.square().mean(0)[:, None]  # (m, 1, T, B)
+        points, every = len(a), torch.cat([plain.movedim(1, 0), mixed], 1)  # (m, n + 2, T, B), all alike in law
+        centred = every - every.mean((0, 1))
+        varied = centred.square().mean(1, keepdim=True)  # (m, 1, T, B)
         total, rest = (a[:, None] - mixed).square() / 2, (b[:, None] - mixed).square() / 2
-        variance = varied.mean(0)
-        flat = variance <= 1e-24 * plain.square().mean((0, 1)).clamp(min=1e-280)
+        # what the mean takes of the variance: scores of one point go together, points do not
+        variance = (varied.mean(0) + every.mean(1).var(0) / points).squeeze(0)
+        flat = variance <= 1e-24 * every.square().mean((0, 1)).clamp(min=1e-280)
 
-        def share(t: Tensor) -> Tensor:
-            return torch.where(flat, 0, t / torch.where(flat, 1, variance))
+        def share(t: Tensor, of: Tensor = variance) -> Tensor:
+            return torch.where(flat, 0, t / torch.where(flat, 1, of))
 
         index = share(total.mean(0))
-        spread = share((total - index * varied).std(0)) / len(a) ** 0.5
+        without = share(total.sum(0) - total, varied.sum(0) - varied)  # each point left out in turn: the jackknife
+        spread = (without.var(0) / points).sqrt() * (points - 1)
         self.details = {"first": torch.where(flat, 0, 1 - share(rest.mean(0))).movedim(0, -1)}
         return index.movedim(0, -1), spread.movedim(0, -1)
+
+    @property
+    def freedom(self) -> int:
+        """Of the standard errors: the points but one."""
+        return sum(len(m) for _, m in self.met) - 1
 
     def keep(self, game: Game, rows: Tensor) -> Indices:
         """The same for some of the rows."""

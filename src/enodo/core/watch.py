@@ -82,7 +82,7 @@ class Watch(TorchFunctionMode):
             args, kwargs = trees.map_tree(self._stand_in, tuple(args)), trees.map_tree(self._stand_in, kwargs)
         if self.constants is not None:
             if not _NEVER.issuperset(map(type, args)):
-                args = [self._constant(a) for a in args]
+                args = [a if type(a) in _NEVER else self._constant(a) for a in args]
             if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
                 kwargs = {k: self._constant(v) for k, v in kwargs.items()}
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
@@ -115,6 +115,7 @@ class Watch(TorchFunctionMode):
                 kept = (a, a.detach())
                 self.constants[id(a)] = kept  # type: ignore[index]
             return kept[1]
-        if isinstance(a, (list, tuple)) and a and any(issubclass(type(t), nn.Parameter) for t in a):
+        listed = isinstance(a, (list, tuple)) and not _NEVER.issuperset(map(type, a))
+        if listed and any(issubclass(type(t), nn.Parameter) for t in a):
             return type(a)([self._constant(t) for t in a])
         return a

@@ -109,9 +109,7 @@ class Rules(TorchFunctionMode):
         self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
-        self._inside: list[
-            Any
-        ] = []  # composites that are now being done; one met within itself is none
+        self._inside: list[Any] = []  # composites that are now being done; one met within itself is none
 
     def __enter__(self) -> Rules:
         super().__enter__()  # type: ignore[no-untyped-call]

@@ -139,6 +139,7 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         start = 0
         while start < n:
             k = q.budget.pairs(q.rows, n - start)
+            q.budget.tried = k * q.rows
             m = _pulled(here, pairs, scores, sight.values, range(start, start + k))
             if pairs.layout.merged and not start + done:
                 _try_one(q, table, m)

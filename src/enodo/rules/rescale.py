@@ -54,7 +54,7 @@ def _power(input: Any, exponent: Any) -> Treatment:
 
 
 _BILINEAR = "tensordot outer ger dot vdot inner kron cross linalg_cross".split()
-WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split()
+WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
 
 RESCALE = Table(
     {

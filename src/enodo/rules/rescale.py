@@ -18,6 +18,7 @@ from . import composites, elementwise, extremes, normalised
 from .differences import bilinear, matrix_product, picked, product, quotient, rectified, secant, switched
 from .linear import BY_PLACE, LINEAR, only_first
 from .losses import LOSSES
+from .phases import phased
 from .recurrent import RECURRENT
 from .sequences import SEQUENCES, contracted
 
@@ -70,6 +71,7 @@ RESCALE = Table(
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(WEIGHTED, only_first(bilinear)),
+        "conv2d": phased(only_first(bilinear)),
         "bilinear": Decompose(composites.bilinear),
         "einsum": Depends(_einsum),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -39,6 +42,27 @@ class TestInputs:
         else:
             assert torch.equal(got, X)
             assert torch.equal(ig(given), ig(X))
+
+    def test_arrays_as_other_libraries_leave_them(self):
+        """A table of pandas, a picture turned from BGR to RGB, a read-only view: no error, and no warning."""
+        table, turned, fixed = pd.DataFrame(X.numpy()), X.numpy()[:, ::-1], np.broadcast_to(X.numpy(), (3, 4))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            got = [tensors(array, "inputs") for array in (table, turned, fixed)]
+        assert [t.tolist() for t in got] == [X.tolist(), X.flip(1).tolist(), X.tolist()]
+
+    def test_numbers_of_numpy_are_numbers(self):
+        got = enodo.explain(product, X, steps=np.int64(2), batch_size=np.int32(2), seed=np.int64(3))
+        assert torch.equal(got.tensor, ig(X))
+        assert type(got.options["steps"]) is int
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="errors carry notes from Python 3.11 on")
+    @pytest.mark.parametrize("width", [4, 200])
+    def test_an_error_of_the_model_says_what_was_asked(self, width):
+        """A row given as if it were rows: the shapes that the model complains of are those of a pass."""
+        with pytest.raises(RuntimeError, match="shapes") as caught:
+            enodo.explain(torch.nn.Linear(width, 2).eval(), torch.ones(width), target=0)
+        assert f"float32 tensor of shape ({width},): rows first" in caught.value.__notes__[0]
 
     def test_lists_that_are_no_table_are_containers(self):
         words = ["a", None]
@@ -159,6 +183,8 @@ class TestBaselines:
             torch.full((3, 1), 2.0),
             np.full((3, 4), 2.0),
             [2.0, 2.0, 2.0, 2.0],
+            [2, 2, 2, 2],
+            torch.full((4,), 2),
             torch.full((3, 4), 2.0, dtype=torch.float64),
             lambda: 2.0,
             lambda x: torch.full_like(x, 2.0),
@@ -199,7 +225,7 @@ class TestBaselines:
             torch.zeros(2, 4),
             torch.zeros(3),
             torch.zeros(3, 4, 1),
-            torch.zeros(3, 4, dtype=torch.long),
+            torch.zeros(3, 4, dtype=torch.bool),
             torch.zeros(0, 4),
             "mean",
             True,

@@ -150,7 +150,7 @@ TABLE: list[Bad] = [
     bad("of another structure", "baseline", "['z']|['x', 'y']", model=named, inputs=pair, baseline={"z": 0}),
     bad("one tensor for several inputs", "baseline", "2 tensors", model=named, inputs=pair, baseline=x[:, :3]),
     bad("words", "baseline", "'black'|number", TYPE, baseline="black"),
-    bad("integers for numbers", "baseline", "int64|floating-point", baseline=torch.zeros(2, 6, dtype=torch.long)),
+    bad("truth values for numbers", "baseline", "bool|numbers", baseline=torch.zeros(2, 6, dtype=torch.bool)),
     bad("numbers for token ids", "baseline", "float|token id", model=text, inputs=ids, baseline=torch.rand(2, 3)),
     bad("ids that the embedding lacks", "baseline", "99|embedding of 9", model=text, inputs=ids, baseline=99),
     bad("an empty background", "baseline", "(0, 6)", method=gs, baseline=x[:0]),

@@ -121,6 +121,17 @@ def test_a_mask_in_the_dtype_of_a_value_is_no_value(composite: str) -> None:
     torch.testing.assert_close(found.tensor, enodo.explain(model, x, "lrp", composite=composite, epsilon=1e-12).tensor)
 
 
+def test_masks_of_the_lowest_number_take_nothing() -> None:
+    """Also where a token may look nowhere, so that its attention is spread over what is masked."""
+    lowest = torch.finfo(torch.float64).min
+    mask = torch.ones(3, 3, dtype=torch.bool).tril(-1)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ((x @ x.mT).masked_fill(~mask, lowest).softmax(-1) @ x).sum((1, 2))
+
+    need_conserved(model, normal(2, 3, 4))
+
+
 def test_the_balance_is_of_one_target() -> None:
     with pytest.raises(enodo.BadArgument, match="one target"):
         enodo.explain(bare(), normal(1, 2, 8, 8), "lrp", target="all", balance=True)

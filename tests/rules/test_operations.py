@@ -49,6 +49,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "index assignment": lambda x: _assigned(x),
     "masked assignment": lambda x: _blanked(x),
     "masked_fill": lambda x: x.masked_fill(HALF, 3.0).exp() + torch.masked_fill(x, HALF, -1.0),
+    "solve_triangular": lambda x: _substituted(x),
     "where": lambda x: torch.where(HALF, x.exp(), x * x),
     "einsum": lambda x: torch.einsum("bij,kj->bik", x, WEIGHT) + torch.einsum("bij,bij->bi", x, x.exp())[..., None],
     "bilinear": lambda x: F.bilinear(x, x.tanh(), normal(2, 6, 6, seed=3)),
@@ -129,7 +130,7 @@ NOT_BY_AUTOGRAD = ("index assignment", "masked assignment")  # they write over w
 ABSORBING = frozenset(
     ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "linear",
      "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "instance_norm", "weighted losses",
-     "losses of one", "masks", "rotated")
+     "losses of one", "masks", "rotated", "solve_triangular")
 )  # fmt: skip
 
 
@@ -142,6 +143,14 @@ def _grown(x: Tensor) -> Tensor:
 
 def _pairs(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.unflatten(2, (3, 2)))
+
+
+def _substituted(x):
+    """Of lower and upper triangles, on either side, with a unit diagonal or one of their own."""
+    solve, a = torch.linalg.solve_triangular, x[..., :4] + 3 * torch.eye(4)
+    y = solve(a.tril(), x, upper=False) + solve(a.mT, normal(4, 6, seed=7), upper=True)
+    z = solve(a / 9, x.mT.exp(), upper=True, left=False, unitriangular=True).mT
+    return y * z + solve(WEIGHT[:4, :4], x, upper=True)
 
 
 def _assigned(x: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
     scores = here._remember(sight, output)
     size, done = len(q.entry_x0.leaves[0]), 0
     while done < size:
-        n = q.budget.points(1, size - done)
+        n = q.budget.pairs(1, size - done)
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
@@ -138,7 +138,8 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
         start = 0
         while start < n:
-            k = q.budget.points(q.rows, n - start)
+            k = q.budget.pairs(q.rows, n - start)
+            q.budget.tried = k * q.rows
             m = _pulled(here, pairs, scores, sight.values, range(start, start + k))
             if pairs.layout.merged and not start + done:
                 _try_one(q, table, m)

@@ -57,6 +57,12 @@ def refuse(
     raise kind(argument, given if isinstance(given, str) else describe(given), expected, instead)
 
 
+def remark(error: Exception, inputs: Any) -> None:
+    """Add to an error that comes from elsewhere, the model say, what was being done (Python 3.11 and later)."""
+    if not isinstance(error, EnodoError) and hasattr(error, "add_note"):
+        error.add_note(f"enodo was explaining {describe(inputs)}: rows first, several points of each in a pass.")
+
+
 @contextmanager
 def about(argument: str) -> Iterator[None]:
     """Whatever is refused inside was given as `argument`."""
@@ -69,6 +75,8 @@ def about(argument: str) -> Iterator[None]:
 def describe(value: Any) -> str:
     """What `value` is, in a few words: tensors by dtype and shape, containers by their entries."""
     if isinstance(value, torch.Tensor):
+        if value.is_nested:
+            return "a nested tensor"
         kind = str(value.dtype).removeprefix("torch.")
         return f"{'an' if kind.startswith('i') else 'a'} {kind} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):

@@ -15,9 +15,9 @@ from . import tree as trees
 from .absence import Absence
 from .batch import Batch
 from .budget import Budget, is_out_of_memory
-from .errors import BadType, TrainModeWarning, describe, refuse
+from .errors import BadType, TrainModeWarning, describe, refuse, remark
 from .gather import gathered
-from .given import baseline_like, count_rows, tensors
+from .given import baseline_like, count_rows, plain, tensors
 from .glance import glanced
 from .log import Log
 from .points import INPUT, OUTPUT, Point, locate
@@ -72,23 +72,27 @@ def explain(
     """
     terms: Any = {
         "target": target, "baseline": baseline, "wrt": wrt, "of": of, "args": args, "kwargs": kwargs,
-        "batch_size": batch_size, "seed": seed, "create_graph": create_graph,
+        "batch_size": plain(batch_size), "seed": plain(seed), "create_graph": create_graph,
     }  # fmt: skip
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return explain(model, inputs, method, progress=progress, **terms, **options)
     started = time.perf_counter()
+    options = {name: plain(value) for name, value in options.items()}
     card = with_options(card_of(method), options)
     check_options(card, options)
-    if "once" in card.claims and progress is False:
-        found = glanced(card, options, model, inputs, terms)
-        if found is not None:
-            found.seconds = time.perf_counter() - started
-            return found
     log = Log(progress)
-    question = ask(model, inputs, log=log, needs=card.needs, **terms)
     try:
+        if "once" in card.claims and progress is False:
+            found = glanced(card, options, model, inputs, terms)
+            if found is not None:
+                found.seconds = time.perf_counter() - started
+                return found
+        question = ask(model, inputs, log=log, needs=card.needs, **terms)
         answers = list(answered(question, card, options))
+    except Exception as error:
+        remark(error, inputs)
+        raise
     finally:
         log.close()
     about = {
@@ -119,6 +123,8 @@ def ask(
     """The Question that `explain` puts to a method; see there for the arguments and `Card` for `needs`."""
     if not callable(model):
         refuse("model", model, "a model or another callable", kind=BadType)
+    if isinstance(model, type):
+        refuse("model", f"the class {model.__name__}", "a model", f"Make one: {model.__name__}(...).", BadType)
     if level():
         given, expected = "a call within torch.func (vmap, grad, jvp ...)", "a call of its own"
         refuse("explain", given, expected, "Rows are explained together; derivatives come with create_graph=True.")

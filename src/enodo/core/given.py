@@ -51,10 +51,21 @@ def _entries(value: Any) -> Iterator[Any]:
 
 def _array(value: Any, argument: str) -> Tensor:
     try:
-        t = torch.as_tensor(value)
+        t = torch.as_tensor(value if isinstance(value, list) else _plain_array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         refuse(argument, value, "tensors, numpy arrays or lists of numbers", f"({error})", BadType)
     return t.to(torch.get_default_dtype()) if t.dtype == torch.float64 and isinstance(value, list) else t
+
+
+def _plain_array(value: Any) -> np.ndarray[Any, Any]:
+    """An array that a tensor can share: of one turned around, or not to be written to, a copy."""
+    array = np.asarray(value)
+    return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def count_rows(inputs: Any) -> int:
@@ -63,7 +74,8 @@ def count_rows(inputs: Any) -> int:
         return inputs.shape[0]
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
-        refuse("inputs", describe(inputs), "at least one tensor", kind=BadType)
+        instead = "Texts are explained by enodo.text.TextClassifierExplainer." if isinstance(inputs, str) else ""
+        refuse("inputs", describe(inputs), "at least one tensor", instead, BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
         _check_dense(t, "inputs" + trees.spell(path))
@@ -162,12 +174,9 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
     if not isinstance(given, Tensor):
         refuse(name, describe(given), "None, a number or a tensor", kind=BadType)
     _check_dense(given, name)
-    if is_continuous(t) != is_continuous(given):
-        refuse(
-            name,
-            given,
-            f"a {'floating-point' if is_continuous(t) else 'token id'} tensor, as the input is {describe(t)}",
-        )
+    if given.dtype == torch.bool != t.dtype or (is_continuous(given) and not is_continuous(t)):
+        kind = "numbers" if is_continuous(t) else "token ids"
+        refuse(name, given, f"a tensor of {kind}, as the input is {describe(t)}")
     given = given.to(device=t.device, dtype=t.dtype)
     row = t.shape[1:]
     if background and given.ndim == t.ndim and len(given) and given.shape[1:] == row:

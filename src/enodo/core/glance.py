@@ -108,7 +108,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
 
     Where its one pass runs out of memory the terms get a `batch_size` of half its rows, for the full question.
     """
-    if level() or not (_bare(terms) and _plain(inputs) and callable(model)):
+    if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
     model = eager(model)
     state, rows = State.of(model), inputs.shape[0]

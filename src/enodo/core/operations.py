@@ -26,7 +26,7 @@ _SAME = {
     "special_erf": "erf", "special_expm1": "expm1", "special_log1p": "log1p", "special_exp2": "exp2",
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
-    "trapz": "trapezoid",
+    "trapz": "trapezoid", "to_copy": "to", "lift_fresh_copy": "clone", "unsafe_view": "view", "unsafe_index": "index",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _ABOUT = frozenset(  # what is asked about a tensor, not about its values

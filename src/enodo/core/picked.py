@@ -63,6 +63,8 @@ def _box(y: Tensor, index: tuple[Any, ...]) -> Tensor:
             _check_bounds(y, i, dim)
     place = (slice(None), *index)
     picked = y[place]
+    if len(y) and not picked.numel():
+        refuse("target", f"{index}, a box without places in an output of shape {tuple(y.shape)}", "one with a place")
     return picked.flatten(1).sum(1) if picked.ndim > 1 else picked
 
 

@@ -34,7 +34,7 @@ def rule(name: str, n: int) -> Nodes:
     """The `n` nodes and weights of the rule `name`, a key of `RULES`; made once and kept."""
     if not isinstance(name, str) or name not in RULES:
         kind = BadArgument if isinstance(name, str) else BadType
-        refuse("quadrature", repr(name), f"one of {', '.join(RULES)}", nearest(str(name), RULES), kind)
+        refuse("quadrature", repr(name), "a rule of quadrature", nearest(str(name), RULES), kind)
     return _kept(name, _count("steps", n))
 
 

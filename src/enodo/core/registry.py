@@ -141,12 +141,16 @@ def with_options(card: Card, options: dict[str, Any]) -> Card:
     return replace(card, needs=needs | {"background"} if options.get("draw_baseline") else needs)
 
 
+TERMS = ("target", "baseline", "wrt", "args", "kwargs", "batch_size", "create_graph", "progress")  # of `explain` itself
+
+
 def check_options(card: Card, options: dict[str, Any]) -> None:
     """Refuse options that the method does not have."""
     for name in options:
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
-            refuse("options", repr(name), known, nearest(name, card.options) if card.options else "", BadType)
+            hint = nearest(name, [*card.options, *TERMS]) if card.options else ""
+            refuse("options", repr(name), known, hint, BadType)
     for name in card.required:
         if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -19,7 +19,7 @@ Nested outputs: the `logits` entry, or the only floating-point tensor; a callabl
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,7 +74,8 @@ class Selector:
             return score
         if score.shape[-1:] != (rows,) and score.numel() != rows:
             given = f"{describe(self.spec)}, which selects shape {tuple(score.shape)}"
-            refuse("target", given, f"one score for each of the {rows} rows of a pass")
+            points = f", {tiles} points of {self.rows}" if tiles > 1 else ""
+            refuse("target", given, f"one score for each of the {rows} rows of a pass{points}")
         return score if self.many or score.numel() != rows else score.reshape(rows)
 
 
@@ -104,14 +105,19 @@ def tensor_of(output: Any) -> Tensor:
 def prepare(target: Any, rows: int) -> Any:
     """A target of any spelling, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask, an Each."""
     if isinstance(target, Each):
-        if not target.targets:
+        if isinstance(target.targets, str) or not isinstance(target.targets, Iterable):
+            refuse("target", f"Each({target.targets!r})", "Each([...]), a list of targets", kind=BadType)
+        several = list(target.targets)
+        if not several:
             refuse("target", "Each([])", "at least one target")
-        return Each([prepare(t, rows) for t in target.targets])
+        return Each([prepare(t, rows) for t in several])
     if isinstance(target, str):
         if target not in ("all", "predicted"):
             refuse("target", repr(target), '"predicted" or "all", an index, a mask or a callable')
         return target
     if isinstance(target, Tensor) and target.dtype == torch.bool:
+        if not target.any():
+            refuse("target", f"a mask of shape {tuple(target.shape)} that is False everywhere", "one with a place")
         return Mask(target, torch.arange(rows))
     return target if callable(target) else _index(target, rows)
 

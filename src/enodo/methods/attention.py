@@ -217,7 +217,8 @@ def attention_rollout(
         if looks.stream is not seen.stream:
             given = f"a layer, number {found.index(a)}, that looks at other tokens"
             own = [n for n, b in enumerate(found) if len({s.stream for s in (b.queries, b.keys) if s}) == 1]
-            refuse("layers", given, f"self-attention, such as layers={own}", "Use gradient_rollout or raw_attention.")
+            such = f", such as layers={own}" if own else ""
+            refuse("layers", given, f"self-attention{such}", "Use gradient_rollout or raw_attention.")
         step = _exact(fused(a.probabilities, heads))
         count = int(discard * step[0].numel())
         if count:

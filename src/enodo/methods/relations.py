@@ -60,7 +60,10 @@ class Relations:
     def gained(self, stream: Stream) -> Related:
         """What attention has brought to a stream."""
         related = self.related[stream]
-        return {o: t - self.plain[stream] if o is stream.root else t for o, t in related.items()}
+        lead = max((t.shape[:-2] for t in related.values()), key=len)  # what gained nothing has no rows as yet
+        return {
+            o: (t - self.plain[stream] if o is stream.root else t).expand(*lead, -1, -1) for o, t in related.items()
+        }
 
     def replace(self, stream: Stream, step: Tensor) -> None:
         """Let the tokens of a stream become what they attend to, (..., B, T, T)."""

@@ -95,8 +95,8 @@ class Attentions(Rules):
         held = self.tokens.held(root)
         if held is None or not held.owners:
             return None
-        asks = held.owners[0][..., 0].flatten(0, -2)  # (N, Q)
-        asked = held.owners[1][..., 0, :].flatten(0, -2) if len(held.owners) > 1 else None  # (N, K)
+        asks = held.owners[0].amax(-1).flatten(0, -2)  # (N, Q)
+        asked = held.owners[1].amax(-2).flatten(0, -2) if len(held.owners) > 1 else None  # (N, K)
         stream = self.tokens.stream_of(asks)
         if stream is None or bool((asks < -1).any()):
             return None
@@ -132,7 +132,9 @@ class Attentions(Rules):
             return (t if self.keep else t.detach()).reshape(*lead, *t.shape[-2:])
 
         def seats(count: int) -> Seats | None:
+            # a square says that its tokens are the same; of others, what they are must be known
+            stream = self.tokens.alike(count, root.shape[-2] == root.shape[-1]) if len(lead) == 2 else None
             places = torch.arange(count, device=root.device).expand(self.rows, -1)
-            return Seats(self.tokens.alike(count), places) if len(lead) == 2 else None
+            return None if stream is None else Seats(stream, places)
 
         return Attention(laid(root), seats(root.shape[-2]), seats(root.shape[-1])), laid

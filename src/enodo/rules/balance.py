@@ -27,11 +27,13 @@ _JOINING = frozenset(
     "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter".split()
 )
 _MOVES = frozenset(MOVES) - _JOINING
+_ENDLESS = torch.finfo(torch.float32).max / 2
 
 
 def _inner(x: Tensor, c: Tensor, carried: bool = False) -> float:
-    """The relevance of x; masked values are infinite and have none."""
-    return float(torch.where(c == 0, 0, read(x, c) if carried else x * c.conj()).sum().real)
+    """The relevance of x; masked values, infinite or the lowest of their dtype, have none."""
+    masked = (c == 0) | (x.abs() >= _ENDLESS)
+    return float(torch.where(masked, 0, read(x, c) if carried else x * c.conj()).sum().real)
 
 
 def _carried(rule: Any, op: Op) -> tuple[Sequence[bool], bool]:

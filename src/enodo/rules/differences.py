@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from enodo.core.ledger import Entry, same
-from enodo.core.operations import tensors_in
+from enodo.core.operations import caller, tensors_in
 from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
@@ -236,8 +236,10 @@ def bilinear(op: Op) -> Pull:
 def picked(op: Op) -> Pull:
     """Entries at given places: linear, where the places are those at the baseline."""
     if not all(map(same, op.call.fixed, reference(op).fixed)):
-        given = f"{op.name!r} with indices that are other ones at the baseline than at the inputs"
-        raise UnknownOperation("model", given, "the same places for both, so that the difference has a meaning")
+        given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
+        expected = "the same places for both, so that the difference has a meaning"
+        instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
+        raise UnknownOperation("model", given, expected, instead)
     return op.vjp
 
 

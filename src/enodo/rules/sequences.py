@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from enodo.core.operations import is_live
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Treatment
 
 from .composites import vector_norm
@@ -115,6 +116,25 @@ def contracted(equation: str, *operands: Any) -> Tensor:
     return y
 
 
+def _solved(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """A Y = B (or Y A = B) for a triangular A, by substitution, a row after the other."""
+    if not left:
+        return _solved(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
+    if upper:
+        return _solved(A.flip(-1, -2), B.flip(-2), upper=False, unitriangular=unitriangular).flip(-2)
+    rows: list[Tensor] = []
+    for i in range(A.shape[-1]):
+        y = B[..., i : i + 1, :]
+        y = y - torch.matmul(A[..., i : i + 1, :i], torch.cat(rows, -2)) if rows else y.expand(*A.shape[:-2], -1, -1)
+        rows.append(y if unitriangular else y / A[..., i : i + 1, i : i + 1])
+    return torch.cat(rows, -2)
+
+
+def _unless_fixed(A: Any, B: Any, **_: Any) -> Treatment:
+    """Linear in B."""
+    return Decompose(_solved) if is_live(A) else PLAIN
+
+
 def _adding(places: tuple[int, str], fine: tuple[Any, ...]) -> Depends:
     """Linear where entries that meet are added up."""
 
@@ -142,6 +162,7 @@ SEQUENCES: dict[str, Treatment] = {
     "xlogy": Decompose(_xlogy),
     "chain_matmul": Decompose(lambda *matrices: functools.reduce(torch.matmul, matrices)),
     "linalg_multi_dot": Decompose(lambda tensors: functools.reduce(torch.matmul, tensors)),
+    "linalg_solve_triangular": Depends(_unless_fixed),
     "scatter_reduce": _adding((4, "reduce"), ("sum", "mean")),
     "index_reduce": _adding((4, "reduce"), ("mean",)),
 }

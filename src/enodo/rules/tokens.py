@@ -9,7 +9,7 @@ tokens of a new stream, each with its shares of the older ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from enodo.core.operations import parts, tensors_in
 
 from . import elementwise
+from .factors import Lay, factored
 from .linear import CASTS
 from .seats import NOBODY, Seats, Stream
 
@@ -34,9 +35,6 @@ ENTRIES = frozenset(CASTS) | elementwise.KINKED | elementwise.SMOOTH | elementwi
     " maximum minimum detach".split()
 )  # fmt: skip
 BY_VECTOR = frozenset("linear layer_norm rms_norm native_layer_norm".split())
-PRODUCTS = {"matmul": 0, "bmm": 0, "mm": 0, "addmm": 1, "baddbmm": 1}  # the argument that is their first factor
-
-Lay = Callable[[Tensor], Tensor]
 
 
 class Held(NamedTuple):
@@ -90,7 +88,7 @@ class Tokens:
             self._move(name, func, args, kwargs, out)
         elif name in ENTRIES:
             self._one_by_one(name, given, out)
-        elif (factors := _factors(name, args, given)) is not None:
+        elif (factors := factored(name, args, given)) is not None:
             self._multiply(*factors, out)
         elif name == "setitem" and id(args[0]) in self._held:
             del self._held[id(args[0])]
@@ -131,13 +129,13 @@ class Tokens:
 
     def stream_of(self, owners: Tensor) -> Stream | None:
         """The stream of the latest token among some numbers."""
-        last = int(owners.max()) if owners.numel() else NOBODY
+        last = _latest(owners)
         return next((s for s in self.streams if s.first <= last < s.first + s.count * self.rows), None)
 
-    def alike(self, count: int) -> Stream:
-        """A stream of so many tokens, where it is not known which."""
+    def alike(self, count: int, new: bool) -> Stream | None:
+        """A stream of so many tokens, where it is not known which; a `new` one if there is none."""
         known = [s for s in self.streams if s.count == count]
-        return known[-1] if known else self._new(count)
+        return known[-1] if known else self._new(count) if new else None
 
     def _new(self, count: int, *about: Any, **more: Any) -> Stream:
         stream = Stream(self.next, count, *about, **more)
@@ -147,7 +145,7 @@ class Tokens:
 
     def _tokens(self, t: Tensor) -> bool:
         held = self.held(t)
-        return held is not None and bool(held.owners) and bool(held.owners[0].max() >= 0)
+        return held is not None and bool(held.owners) and _latest(held.owners[0]) >= 0
 
     def _begin(self, t: Tensor) -> None:
         """Make the places of values (B, ..., C) tokens, or with the rows second."""
@@ -212,8 +210,10 @@ class Tokens:
         moved, *rest = args or [kwargs.get("tensors", kwargs.get("input"))]
         kwargs = {k: v for k, v in kwargs.items() if k not in ("tensors", "input")}
         several = isinstance(moved, (list, tuple))
-        each = [self.held(t) for t in (moved if several else [moved]) if t.numel()]  # a cache may be empty as yet
-        if any(h is None for h in each) or len({len(h.owners) for h in each if h is not None}) > 1:
+        given = [t for t in (moved if several else [moved]) if t.numel()]  # a cache may be empty as yet
+        each = [self.held(t) for t in given]
+        known = [h for h in each if h is not None]
+        if len({len(h.owners) for h in known}) != 1 or (len(known) < len(each) and len(known[0].owners) < 2):
             return  # what stands beside is no token that is known: they are counted anew further on
         if name in ("pad", "constant_pad_nd"):
             if kwargs.get("mode", rest[1] if len(rest) > 1 else "constant") not in ("constant", 0, 0.0, None):
@@ -227,8 +227,13 @@ class Tokens:
                 else func(owners if several else owners[0], *rest, **kwargs)
             )
 
-        known = [h for h in each if h is not None]
-        after = [parts(there([h.owners[i] for h in known])) for i in range(len(known[0].owners))]
+        # scores beside those of tokens (a sink, which takes what attention is left) are nobody's
+        pairs = list(zip(each, given, strict=True))
+        laid = [
+            [torch.full_like(t, NOBODY, dtype=torch.long) if h is None else h.owners[i] for h, t in pairs]
+            for i in range(len(known[0].owners))
+        ]
+        after = [parts(there(owners)) for owners in laid]
         for n, made in enumerate(parts(out)):
             self.hold(made, Held(tuple(o[n] for o in after), known[0].root))
 
@@ -239,8 +244,8 @@ class Tokens:
         most = max((len(h.owners) for h in fit), default=0)
         best = [h for h in fit if len(h.owners) == most]
         if len(best) > 1:
-            tokens = [h for h in best if bool(h.owners[0].max() >= 0)] or best
-            best = [min(tokens, key=lambda h: int(h.owners[0].max()))]
+            tokens = [h for h in best if _latest(h.owners[0]) >= 0] or best
+            best = [min(tokens, key=lambda h: _latest(h.owners[0]))]
         owners = tuple(o.expand(out.shape) for o in best[0].owners) if best else ()
         root = next((h.root for h in known if h.root is not None), None)
         self.hold(out, Held(owners, root))
@@ -254,11 +259,18 @@ class Tokens:
         if asking is not None:
             laid = [asking]
         elif len(laid) == 1:
+            if any(self.held(t) is None and self._behind(t) for t in (a, b)):
+                return  # of tokens that were lost on the way; what does not follow from the values is learnt
             (owners,), lay = laid[0]
             if bool((lay(owners).expand(out.shape)[..., :1] != lay(owners)).any()) and lay is left:
                 return
         if laid:
             self.hold(out, Held(tuple(lay(o[0]).expand(out.shape) for o, lay in laid)))
+
+
+def _latest(owners: Tensor) -> int:
+    """The highest number among some; a part of a model may be given no tokens at all."""
+    return int(owners.max()) if owners.numel() else NOBODY
 
 
 def _counts(rows: Tensor, dim: int) -> bool:
@@ -270,28 +282,3 @@ def _counts(rows: Tensor, dim: int) -> bool:
 def _fits(shape: torch.Size, whole: torch.Size) -> bool:
     """Whether a shape broadcasts to another."""
     return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(whole), strict=False))
-
-
-def _factors(name: str, args: Any, given: Sequence[Tensor]) -> tuple[Tensor, Tensor, Lay, Lay] | None:
-    """The factors of a product of vectors, and how what is known of them lies in the result."""
-    if name in PRODUCTS:
-        a, b = given[PRODUCTS[name] :][:2]
-        return (a, b, lambda o: o[..., :1], lambda o: o[..., :1, :]) if a.ndim > 1 and b.ndim > 1 else None
-    if name != "einsum" or len(given) != 2 or not isinstance(args[0], str) or "." in args[0]:
-        return None
-    terms, _, made = args[0].replace(" ", "").partition("->")
-    left, _, right = terms.partition(",")
-    return (given[0], given[1], lambda o: _spelt(o, left, made), lambda o: _spelt(o, right, made)) if made else None
-
-
-def _spelt(t: Tensor, letters: str, made: str) -> Tensor:
-    """A factor of an einsum as it lies in the result: what is summed over is gone, what it does not have is one."""
-    for dim in reversed(range(len(letters))):
-        if letters[dim] not in made:
-            t = t.select(dim, 0)
-    left = [c for c in letters if c in made]
-    t = t.permute([left.index(c) for c in made if c in left])
-    for dim, c in enumerate(made):
-        if c not in left:
-            t = t.unsqueeze(dim)
-    return t

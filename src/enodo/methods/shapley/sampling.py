@@ -61,7 +61,7 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         if wide > WIDE and bool(stderr.any()):
             q.log.note(
                 f"The standard errors come from few samples: a 95 % interval is {wide:.1f} of them to either side "
-                f"(Student's t, degrees of freedom: {sampler.freedom:g}), and wider where the score turns on few coalitions."
+                f"(Student's t, degrees of freedom: {sampler.freedom:g}), more where the score turns on few coalitions."
             )
         return Found(values, stderr, details=sampler.details)
     done = min(first, most)

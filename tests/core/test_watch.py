@@ -81,7 +81,7 @@ class NormedQueries(nn.Module):
         return self.wide(self.head((torch.softmax(q @ k.mT, -1) @ k).mean(1)))
 
 
-@pytest.mark.parametrize("method", ["gradient", "guided_backprop"])
+@pytest.mark.parametrize("method", ["gradient", "guided_backprop", "lrp"])
 def test_a_row_alone_has_the_gradient_that_it_has_beside_another(method) -> None:
     model, x = seeded(NormedQueries()), normal(2, 3, 2, 3)
     both = enodo.explain(model, x, method, target=1).tensor

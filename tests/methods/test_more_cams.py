@@ -104,6 +104,16 @@ def test_finer_cam_is_the_map_of_a_difference() -> None:
     torch.testing.assert_close(named, apart)
 
 
+def test_finer_cam_of_classes_far_below_another() -> None:
+    """Of probabilities too small for a number the shares are those of their scores: all is the nearer one's here."""
+    model, x = seeded(nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 3))), normal(2, 1, 4, 4)
+    with torch.no_grad():
+        model[3].bias.copy_(torch.tensor([0.0, -2000.0, -3000.0]))
+    found = enodo.explain(model, x, "finer_cam", target=0, wrt="0", against=[1, 2]).tensor
+    apart = enodo.explain(model, x, "grad_cam", target=lambda out: out[:, 0] - out[:, 1], wrt="0").tensor
+    torch.testing.assert_close(found, apart)
+
+
 @pytest.mark.parametrize(
     ("argument", "given"),
     [

@@ -44,8 +44,8 @@ def finer_cam(
     y = _classes(q)
     main = _numbers(q.settled_target, len(y), y.shape[1]).to(y.device)  # (B,) or (T, B)
     others = _others(y, main, against)  # (..., B, K)
-    shares = y.softmax(1).expand(*main.shape, -1).gather(-1, others) if weighted else torch.ones_like(others).to(y)
-    shares = alpha * shares / shares.sum(-1, keepdim=True)
+    near = y.expand(*main.shape, -1).gather(-1, others) if weighted else torch.zeros_like(others).to(y)
+    shares = alpha * near.softmax(-1)  # p_d / sum_d p_d, also where all of these p_d are too small for a number
 
     def difference(output: Any) -> Tensor:
         scores = targets.tensor_of(output)

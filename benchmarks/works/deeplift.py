@@ -80,12 +80,27 @@ def gradient(made: Made) -> Call:
     return lambda: bare_gradient(lambda z: model(z)[:, TARGET], x)
 
 
+def pairs_by_hand(made: Made) -> Call:
+    """As many rows forward as there are rows and baselines, and as many back as there are pairs; no rules."""
+    model, x = made()
+    model, baseline = frozen(model), rows(BACKGROUND, *x.shape[1:])
+
+    def call() -> Tensor:
+        start = baseline.detach().requires_grad_()
+        model(x)
+        scores = model(start)[:, TARGET].sum()
+        return torch.stack([torch.autograd.grad(scores, start, retain_graph=True)[0] for _ in x])
+
+    return call
+
+
 def work(name: str, about: str, made: Made, methods: tuple[str, str]) -> Work:
     sides = {
         "enodo": lambda: ours(made, methods[0], "shap" in name),
         "captum": lambda: captum(made, methods[1], "shap" in name),
     }
-    return Work(name, about, sides if "shap" in name else {**sides, "floor": lambda: gradient(made)}, threads=1)
+    floor = pairs_by_hand if "shap" in name else gradient
+    return Work(name, about, {**sides, "floor": lambda: floor(made)}, threads=1)
 
 
 DEEPLIFT, GUIDED = ("deeplift", "DeepLift"), ("guided_backprop", "GuidedBackprop")

@@ -98,6 +98,35 @@ def test_out_of_memory_halves_the_rows(method, room):
     assert not failed or cut.batch_size <= max(failed) // 2
 
 
+class Back(torch.autograd.Function):
+    """The identity, through which gradients of so many rows at most come back."""
+
+    linear = True
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, room: int) -> Tensor:
+        ctx.room = room
+        return t.view_as(t)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        if len(grads[0]) > ctx.room:
+            raise torch.OutOfMemoryError("no room for so many rows")
+        return grads[0], None
+
+
+@pytest.mark.parametrize("room", [1, 2, 4])
+@pytest.mark.parametrize("method", [*METHODS, "deeplift_shap"])
+def test_out_of_memory_on_the_way_back_halves_the_rows(method, room):
+    torch.manual_seed(0)
+    model = Counter()
+    given = METHODS.get(method, {"baseline": X[:3]})
+    whole = enodo.explain(model, X, method, target=1, **given)
+    model[2].register_forward_pre_hook(lambda layer, args: (Back.apply(args[0], room),))
+    narrow = enodo.explain(model, X, method, target=1, **given)
+    torch.testing.assert_close(narrow.tensor, whole.tensor, atol=1e-13, rtol=0)
+
+
 def test_a_single_row_without_room_is_an_error():
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         enodo.explain(Counter(fail_above=0), X, target=1)

@@ -50,6 +50,13 @@ def test_a_module_takes_numbers(file, tmp_path) -> None:
         example = subject.read(name, 1)
         assert example.inputs.tolist() == [[3.0, 4.0, 5.0]]
         assert example.sample.names == ["0", "1", "2"]
+    np.save(tmp_path / "one.npy", np.arange(3.0))
+    assert subject.read("one.npy", None).inputs.tolist() == [[0.0, 1.0, 2.0]]
+
+
+def test_a_module_may_stand_in_the_file_itself(file) -> None:
+    file.write_text(FILE + "\nmade = plain()\n")
+    assert load_subject("own_models.py:made").kind == "tensor"
 
 
 def test_a_file_is_also_found_as_a_module(file) -> None:

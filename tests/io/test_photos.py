@@ -112,7 +112,7 @@ def test_what_is_not_an_image_is_refused(tmp_path) -> None:
         "words.png": "not an image",
         "half.png": "image file",
         "none.png": "No such file",
-        "": "a folder",
+        "": "It is a folder",
     }.items():
         with pytest.raises(BadArgument, match=said):
             read(str(tmp_path / name), None)

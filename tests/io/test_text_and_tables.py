@@ -10,7 +10,7 @@ import torch
 
 from enodo.core.errors import BadArgument
 from enodo.io import load_subject
-from enodo.io.tables import Table, breast_cancer_rows, wage_levels, wage_rows
+from enodo.io.tables import Table, breast_cancer_rows, table_reader, wage_levels, wage_rows
 from enodo.io.weights import FOLDER, load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,3 +154,29 @@ def test_rows_of_a_csv_file(tmp_path) -> None:
         subject.read(str(file), 0)
     with pytest.raises(BadArgument, match="a row from 0 to 568"):
         subject.read(None, 569)
+
+
+def test_a_csv_file_of_a_spreadsheet(tmp_path) -> None:
+    """Semicolons between cells; rows that are too short or lack a value are refused by their column."""
+    table = Table({"a": None, "b": None}, torch.zeros(2), torch.ones(2))
+    read = table_reader(table, [], "mine")
+    file = tmp_path / "rows.csv"
+    file.write_text("a;b;note\n1;2;x, y\n3;;\n4\n")
+    assert read(str(file), 0).inputs.tolist() == [[1, 2]]
+    for row in (1, 2):
+        with pytest.raises(BadArgument, match=r"column 'b': got nothing in this row"):
+            read(str(file), row)
+    file.write_text("a,b\n")
+    with pytest.raises(BadArgument, match="without a row"):
+        read(str(file), 0)
+
+
+def test_a_row_for_a_baseline_is_one_of_the_same_file(tmp_path) -> None:
+    subject = load_subject("breast-cancer")
+    rows, names = breast_cancer_rows()
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join([",".join(names), *(",".join(rows[i][n] for n in names) for i in (3, 7))]))
+    for example, expected in ((subject.read(str(file), 0), 7), (subject.read(None, 3), 1)):
+        found, words = subject.baseline("row:1", example)
+        assert torch.equal(found, subject.read(None, expected).inputs)
+        assert words == "row 1 of the same data"

@@ -173,6 +173,18 @@ def test_several_targets_settle_each_for_itself():
         torch.testing.assert_close(together.error[t], alone.error, atol=1e-10, rtol=0)
 
 
+def test_several_neurons_settle_each_for_itself():
+    model, x = Mlp(4), 3 * uniform(5, 4)
+    given = {"through": "act1", "target": 1, "tol": 1e-4}
+    every = enodo.explain(model, x, "neuron_conductance", **given)
+    assert every.error is not None
+    assert every.error.shape == every.tensor.shape[:2]
+    for n in range(3):
+        one = enodo.explain(model, x, "neuron_conductance", neuron=n, **given)
+        torch.testing.assert_close(every[n], one.tensor)
+        torch.testing.assert_close(every.error[n], one.error)
+
+
 def test_where_nothing_changes_nothing_is_added():
     """An attribution of zero has settled: x = x0."""
     got = enodo.explain(Squares(), torch.zeros(2, 3, dtype=torch.float64), IG, tol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,23 @@ def test_factors_share_and_gates_take_none() -> None:
     torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64))
     gated = lrp(lambda x: torch.sigmoid(x[:, 0]) * x[:, 1], X)
     torch.testing.assert_close(gated, torch.tensor([[0.0, 2 * torch.sigmoid(X[0, 0]), 0.0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        lambda g, x: g[:, :, None, None],
+        lambda g, x: g.view(2, 3, 1, 1).expand_as(x),
+        lambda g, x: g.unsqueeze(1).transpose(1, 2)[..., None].repeat(1, 1, 4, 5),
+        lambda g, x: g.reshape(2, 1, 1, 3).permute(0, 3, 1, 2).contiguous(),
+    ],
+)
+def test_a_gate_is_one_however_it_is_laid_out(laid_out: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Squeeze and excitation: the relevance is that of x in x * gate."""
+    x = normal(2, 3, 4, 5)
+    gate = torch.sigmoid(x.mean((2, 3)))[:, :, None, None]
+    found = lrp(lambda x: (laid_out(torch.sigmoid(x.mean((2, 3))), x) * x).sum((1, 2, 3)), x)
+    torch.testing.assert_close(found, x * gate)
 
 
 def test_softmax_as_attnlrp_proposition_3_1() -> None:

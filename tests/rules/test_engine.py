@@ -30,18 +30,6 @@ def gradient(table: Table, model: Any, x: Tensor, **options: Any) -> Tensor:
     return torch.autograd.grad(y.sum(), x)[0]
 
 
-@pytest.mark.filterwarnings("ignore:.*train mode")  # which such a graph cannot leave
-@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution", "deeplift", "lrp", "full_grad"])
-def test_a_graph_of_torch_export_is_its_model(method: str) -> None:
-    """Its operations are spelt torch.ops.aten.relu.default."""
-    layers = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.InstanceNorm2d(4, affine=True)
-    model = settled(nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 3)))
-    x = normal(2, 2, 9, 9)
-    exported = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},)).module()
-    expected = enodo.explain(model, x, method, target=1).tensor
-    torch.testing.assert_close(enodo.explain(exported, x, method, target=1).tensor, expected)
-
-
 def test_tables_are_added_up_and_the_last_word_counts() -> None:
     table = PLAIN_TABLE | {F.relu: doubled} | {"tanh": doubled} | {torch.relu: lambda op: lambda gy: [3 * gy]}
     x = normal(2, 3)

@@ -102,7 +102,9 @@ def _told(error: BaseException) -> tuple[int, str]:
         return BAD_INPUT, " ".join(str(error).split())
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED, "interrupted"
-    return FAILED, f"the model or enodo failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}."
+    told = " ".join(str(error).split())[:300]
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    return FAILED, f"the model or enodo failed: {type(error).__name__}: {told}.{notes}"
 
 
 def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from enodo.cli.console import output
 from enodo.core import tree as trees
-from enodo.core.errors import BadArgument
+from enodo.core.errors import BadArgument, EnodoError
+from enodo.core.explain import explain
 from enodo.core.points import Point, Watched
+from enodo.core.targets import tensor_of
 from enodo.io import Example, Subject, load_subject
+from enodo.methods.maps import places_of
 
 
 def inspect(
@@ -59,13 +62,37 @@ def inspect(
 
 
 def last_map(subject: Subject, example: Example) -> str | None:
-    """The last layer to run whose output is a map (1, C, h, w) of more than one place: where class maps look."""
-    seen = _seen(subject, example)
-    maps = [name for name, (_, shapes) in seen.items() if any(len(s) == 4 and min(s[2:]) > 1 for s in shapes[:1])]
-    if not maps:
-        return None
-    runs = seen[maps[-1]][0]
-    return maps[-1] if runs == 1 else f"{maps[-1]}@{runs - 1}"
+    """The last layer whose values are a map, or tokens that are its grid, at several places of which the answer hangs.
+
+    After the last attention of a vision transformer only the class token counts, and a class map would be empty.
+    """
+    size = example.inputs.shape[2:]
+    seen = {name: (runs, shapes[0]) for name, (runs, shapes) in _seen(subject, example).items() if shapes}
+    tokens = {shape[1] for _, shape in seen.values() if len(shape) == 3}
+    for name, (runs, shape) in reversed(seen.items()):
+        places = places_of(shape, size)
+        if len(places) == 2 and shape[2] in tokens:
+            continue  # what heads of attention work on
+        spelled = name if runs == 1 else f"{name}@{runs - 1}"
+        if places and _counting(subject, example, spelled, places) > 1:
+            return spelled
+    return None
+
+
+def _counting(subject: Subject, example: Example, layer: str, places: tuple[int, ...]) -> int:
+    """At how many places of a layer the answer has a slope."""
+
+    def length(answer: Any) -> Tensor:
+        found: Tensor = tensor_of(answer).flatten(1).square().sum(1)
+        return found
+
+    try:
+        slope = explain(
+            subject.model, example.inputs, "gradient", target=length, wrt=layer, kwargs=example.kwargs, batch_size=1
+        ).tensor
+    except EnodoError:  # no path leads from there, or not in numbers with slopes
+        return 0
+    return int((slope != 0).any(dim=[d for d in range(slope.ndim) if d not in places]).sum())
 
 
 def _layers(subject: Subject, example: Example | None) -> Iterator[dict[str, Any]]:

@@ -11,8 +11,9 @@ import torch
 
 from enodo.core.errors import nearest, refuse
 from enodo.core.registry import Card, card_of
+from enodo.core.result import PICTURES
 
-SUFFIXES = (".html", ".png", ".svg", ".pdf", ".json", ".safetensors")
+SUFFIXES = (*PICTURES, ".json", ".safetensors")
 
 
 def method_options(cards: Sequence[Card], pairs: Sequence[str], named: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
 FEW = 4  # rows that a pass has even above the working set, memory permitting
+CROSSED = 16  # as `FEW`, where rows are compared with each of many: nothing is kept a pair, and weights are read a pass
 SEVERAL = 24  # rows of a pass in part; below 16 torch leaves convolutions of 1 x 1 to its slower code on one thread
 FIRST_PASS = 96 << 20  # bytes of activations guessed for the first pass, before any measurement; guesses are high
 SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targets are found in one backward pass
@@ -56,12 +57,12 @@ class Budget:
                 refuse("batch_size", describe(batch_size), 'a positive int or "auto"', kind=BadType)
             if batch_size < 1:
                 refuse("batch_size", batch_size, 'a positive int or "auto"')
-            self.limit = batch_size
+            self.limit = self.crossed = batch_size  # of a pass; of one for the sake of pairs
             return
         if not self.light:
             remembering()
         few = FEW if FEW * guess <= GUESSED else 1
-        self.limit = max(few, min(UNLIMITED, FIRST_PASS // max(1, guess)))
+        self.limit = self.crossed = max(few, min(UNLIMITED, FIRST_PASS // max(1, guess)))
 
     @property
     def unmeasured(self) -> bool:
@@ -74,11 +75,12 @@ class Budget:
         if self.fixed:
             return
         passing = 2 * largest / rows  # what an operation reads and writes lives beside what is kept
-        wanted = free_memory(device) * SHARE / (self.row_cost + passing)
+        most = crossed = min(UNLIMITED, free_memory(device) * SHARE / (self.row_cost + passing))
         if device.type == "cpu":
-            enough = min(WORKING_SET / (self.row_cost + passing), LARGEST_TENSOR * rows / max(largest, 1))
-            wanted = min(wanted, max(FEW, enough))
-        self.limit = max(1, min(UNLIMITED, int(wanted)))
+            small = LARGEST_TENSOR * rows / max(largest, 1)
+            enough = max(FEW, min(WORKING_SET / (self.row_cost + passing), small))
+            most, crossed = min(most, enough), min(most, max(enough, min(CROSSED, small)))
+        self.limit, self.crossed = max(1, int(most)), max(1, int(crossed))
 
     def met(self, load: Load, rows: int, device: torch.device, before: int, graph: bool) -> None:
         """Take note of what a pass needed; `before`: bytes that were taken on a GPU, 0 elsewhere."""
@@ -106,8 +108,11 @@ class Budget:
 
     def points(self, rows: int, left: int, graph: bool = True) -> int:
         """Points of `rows` rows each that go into the next pass, `left` being to come: passes of even size."""
-        most = max(1, self.most(graph) // rows)
-        return -(-left // -(-left // most))
+        return _evenly(left, self.most(graph) // rows)
+
+    def pairs(self, rows: int, left: int) -> int:
+        """As `points`, of passes for the sake of pairs: at rows to compare with, or back through others' graph."""
+        return _evenly(left, self.crossed // rows)
 
     def parallel_targets(self, rows: int) -> int:
         """Targets whose backward passes may run as one; 1 where a pass is large enough to fill the machine alone."""
@@ -115,9 +120,14 @@ class Budget:
 
     def halve(self, rows: int) -> bool:
         """After running out of memory with `rows` rows: half as many, or False if it was a single row (or none)."""
-        self.limit = max(1, rows // 2)
+        self.limit = self.crossed = max(1, rows // 2)
         self.wide, self.curious = min(self.wide or self.limit, self.limit), False
         return rows > 1
+
+
+def _evenly(left: int, most: int) -> int:
+    """How many of those left, if all passes are to have as many and none more than so many (or one)."""
+    return -(-left // -(-left // max(1, most)))
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from . import entry
 from . import tree as trees
 from .budget import is_out_of_memory
+from .lasting import replace
 from .ledger import Ledger, Unpairable
 from .pairs import Pairs
 from .rules import Rules
@@ -46,7 +46,7 @@ def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[V
 
 
 def _one_for_all(t: Tensor) -> bool:
-    return t.stride(0) == 0 or bool((t == t[:1]).all())
+    return t.stride(0) == 0 or torch.equal(t[1:], t[:-1])
 
 
 def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Values, Values, Values]:
@@ -128,7 +128,7 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
     scores = here._remember(sight, output)
     size, done = len(q.entry_x0.leaves[0]), 0
     while done < size:
-        n = q.budget.points(1, size - done)
+        n = q.budget.pairs(1, size - done)
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
@@ -138,7 +138,8 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
         start = 0
         while start < n:
-            k = q.budget.points(q.rows, n - start)
+            k = q.budget.pairs(q.rows, n - start)
+            q.budget.tried = k * q.rows
             m = _pulled(here, pairs, scores, sight.values, range(start, start + k))
             if pairs.layout.merged and not start + done:
                 _try_one(q, table, m)

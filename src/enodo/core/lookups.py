@@ -8,21 +8,21 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import refuse
+from .operations import spelling
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
-    "view reshape flatten ravel unflatten squeeze unsqueeze transpose permute t T mT movedim moveaxis swapaxes"
-    " swapdims contiguous clone detach expand expand_as broadcast_to repeat repeat_interleave tile __getitem__"
-    " index_select select narrow split tensor_split chunk unbind flip roll cat concat concatenate stack hstack"
-    " vstack gather take_along_dim view_as reshape_as pad unfold".split()
+    "view reshape flatten ravel unflatten squeeze unsqueeze transpose permute t T mT movedim contiguous"
+    " clone detach expand expand_as broadcast_to repeat repeat_interleave tile getitem index index_select select slice"
+    " narrow split tensor_split chunk unbind flip roll cat stack hstack vstack gather take_along_dim view_as"
+    " reshape_as pad unfold alias".split()
 )
 # Calls that change the entries in place or one by one (offsets, clamps, casts): positions stay.
 _ELEMENTWISE = frozenset(
-    "to long int type short add sub rsub mul remainder fmod clamp clip masked_fill where floor_divide floordiv cpu cuda"
+    "to long int type short add sub rsub mul remainder fmod clamp masked_fill where floor_divide floordiv cpu cuda"
     " nan_to_num bitwise_and and bitwise_or or bitwise_xor xor".split()
 )
 
@@ -84,11 +84,8 @@ class Tracker:
 
     def after(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], out: Any) -> Any:
         """`out`, or what takes its place; called after each torch call that has an integer input as an argument."""
-        name = getattr(func, "__name__", "").strip("_")
-        name = "__getitem__" if name == "getitem" else name.removesuffix("_")
-        if name == "get":  # a property such as x.T
-            name = getattr(getattr(func, "__self__", None), "__name__", "")
-        index = self._index_of_lookup(func, name, args, kwargs)
+        name = spelling(func).name
+        index = self._index_of_lookup(name, args, kwargs)
         if index is not None and out.is_floating_point():
             found = self._lookup(self.known[id(index)][1], index)
             return out if found is None else found.restore(self.tap(found, found.rows_first(out)))
@@ -165,13 +162,11 @@ class Tracker:
         """Whether a followed tensor is among the arguments."""
         return any(id(a) in self.known or (isinstance(a, (tuple, list)) and self.touches(a)) for a in args)
 
-    def _index_of_lookup(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
-        if func is F.embedding:
-            index = args[0] if args else kwargs.get("input")
-        elif func is torch.embedding or (
-            name == "__getitem__" and id(args[0]) not in self.known and isinstance(args[1], Tensor)
-        ):
-            index = args[1]
+    def _index_of_lookup(self, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
+        if name == "embedding":  # ids come first in one spelling, second in others
+            return next((t for t in (*args, *kwargs.values()) if id(t) in self.known), None)
+        if name in ("getitem", "index") and id(args[0]) not in self.known:
+            index = args[1][0] if isinstance(args[1], list) and len(args[1]) == 1 else args[1]
         elif name == "index_select" and args and id(args[0]) not in self.known:
             index = args[2] if len(args) > 2 else kwargs.get("index")
         else:

@@ -109,8 +109,7 @@ class Rules(TorchFunctionMode):
         self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
-        self._inside = 0  # composites that are now being done
-        self._looked_into: list[Any] = []  # those whose Python is running; one that comes again is no composite
+        self._inside: list[Any] = []  # composites that are now being done; one met within itself is none
 
     def __enter__(self) -> Rules:
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -129,6 +128,8 @@ class Rules(TorchFunctionMode):
     def met(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Do a call that the model makes, as the table has it."""
         met = spelling(func)
+        if met.about:
+            return func(*args, **kwargs)
         in_place = met.in_place or bool(kwargs.get("inplace"))
         if in_place or "out" in kwargs:
             self._before_write(kwargs["out"] if "out" in kwargs else args[0] if args else kwargs.get("input"))
@@ -140,10 +141,11 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
-        if self._begun and (any(map(is_live, args)) or any(map(is_live, kwargs.values()))):
+        if self._begun and (any(map(is_live, args)) or (kwargs and any(map(is_live, kwargs.values())))):
             if (now := _sequence()) != self._nodes:
                 self._look_back(now)
-            self._check((args, kwargs))
+            if self._hidden:
+                self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
             if in_place and args:
                 unmark(args[0])
@@ -177,23 +179,16 @@ class Rules(TorchFunctionMode):
                 treatment = special
         if isinstance(treatment, Depends):
             treatment = treatment.choose(*args, **kwargs)
-        if isinstance(treatment, Refuse):
-            self._refuse(met.name, f"which {treatment.why}")
-            return func(*args, **kwargs)
-        if treatment is None and met.composite and func not in self._looked_into:
-            self._tell(met.name, "decomposed")
-            self._looked_into.append(func)
-            try:
-                with self._within():
-                    return opened(func)(*args, **kwargs)
-            finally:
-                self._looked_into.pop()
-        if treatment is None and self.table.others is not None and self._keeps:
-            # its own gradient, but at values that no rule has bent
-            treatment = own if in_place or _computes(func, args, kwargs) else None
         if treatment is None:
-            unasked = self.table.others is not None and self.report is None
-            return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
+            if met.composite and func not in self._inside:
+                self._tell(met.name, "decomposed")
+                with self._within(func):
+                    return opened(func)(*args, **kwargs)
+            # its own gradient, but at values that no rule has bent
+            if not (self.table.others is not None and self._keeps and (in_place or _computes(func, args, kwargs))):
+                unasked = self.table.others is not None and self.report is None
+                return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
+            treatment = own
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
             return (treatment.by or func)(*args, **kwargs)
@@ -201,11 +196,14 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             bend(out, treatment.fn)
             return out
+        if isinstance(treatment, Refuse):
+            self._refuse(met.name, f"which {treatment.why}")
+            return func(*args, **kwargs)
         if in_place and args:
             return self._in_place(func, met.name, args, kwargs, getattr(treatment, "closed", False))
         if isinstance(treatment, Decompose):
             self._tell(met.name, "decomposed")
-            with self._within():
+            with self._within(None):
                 return treatment.fn(*args, **kwargs)
         self._tell(met.name, "ruled")
         return self._ruled(Bound(func, args, kwargs), met.name, treatment)
@@ -242,13 +240,13 @@ class Rules(TorchFunctionMode):
         return target.copy_(y)
 
     @contextmanager
-    def _within(self) -> Iterator[None]:
-        self._inside += 1
+    def _within(self, func: Any) -> Iterator[None]:
+        self._inside.append(func)
         try:
             with self:
                 yield
         finally:
-            self._inside -= 1
+            self._inside.pop()
 
     def start(self, t: Tensor) -> None:
         """Be told of a tensor that gradients are taken of: what the pass did before is no business of rules."""
@@ -259,7 +257,8 @@ class Rules(TorchFunctionMode):
         """Refuse an output that was made out of sight."""
         if (now := _sequence()) != self._nodes:
             self._look_back(now)
-        self._check(output)
+        if self._hidden:
+            self._check(output)
 
     def _look_back(self, now: int) -> None:
         """Take note of nodes that have come into the graph since the last operation seen: made out of sight."""
@@ -268,7 +267,7 @@ class Rules(TorchFunctionMode):
 
     def _check(self, values: Any) -> None:
         """Refuse values that were made out of sight."""
-        name = made_within(self._hidden, values) if self._hidden else None
+        name = made_within(self._hidden, values)
         if name is not None:
             self._refuse(name, "code into which rules cannot see", _SEALED)
 

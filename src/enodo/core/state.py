@@ -42,12 +42,13 @@ class State:
         copies: dict[int, Tensor] = {}
         todo, met = [model], {id(model)}
         for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
-            for child in m._modules.values() if m._modules else ():
-                if child is not None and id(child) not in met:
-                    met.add(id(child))
-                    todo.append(child)
+            if inner := m._modules:
+                for child in inner.values():
+                    if child is not None and id(child) not in met:
+                        met.add(id(child))
+                        todo.append(child)
             fused, wary = _kind(type(m))  # type: ignore[arg-type]  # mypy holds classes of modules for unhashable
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in m._modules
+            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in inner
             shortcuts = shortcuts or fused
             training = training or (wary and m.training)
             for held in (m._parameters, m._buffers):

@@ -81,8 +81,9 @@ class Watch(TorchFunctionMode):
         if self.stand_ins:
             args, kwargs = trees.map_tree(self._stand_in, tuple(args)), trees.map_tree(self._stand_in, kwargs)
         if self.constants is not None:
-            args = [self._constant(a) for a in args]
-            if kwargs:
+            if not _NEVER.issuperset(map(type, args)):
+                args = [a if type(a) in _NEVER else self._constant(a) for a in args]
+            if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
                 kwargs = {k: self._constant(v) for k, v in kwargs.items()}
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
         if tracked and func is F.embedding_bag:
@@ -106,8 +107,6 @@ class Watch(TorchFunctionMode):
         return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a
 
     def _constant(self, a: Any) -> Any:
-        if type(a) in _NEVER:
-            return a
         if issubclass(type(a), nn.Parameter):
             kept = self.constants.get(id(a)) if self.constants is not None else None
             if kept is None or kept[0] is not a:  # asked first: reading a property of a tensor is an operation to modes
@@ -116,6 +115,7 @@ class Watch(TorchFunctionMode):
                 kept = (a, a.detach())
                 self.constants[id(a)] = kept  # type: ignore[index]
             return kept[1]
-        if isinstance(a, (list, tuple)) and a and any(issubclass(type(t), nn.Parameter) for t in a):
+        listed = isinstance(a, (list, tuple)) and not _NEVER.issuperset(map(type, a))
+        if listed and any(issubclass(type(t), nn.Parameter) for t in a):
             return type(a)([self._constant(t) for t in a])
         return a

@@ -1,6 +1,6 @@
 """Models of one's own on the command line: `package.module:factory`, `file.py:factory`, or a Hugging Face folder.
 
-The factory is called without arguments and returns one of
+The factory is called without arguments and returns one of the following; a module may stand there itself.
 
 * an `nn.Module`: inputs are numbers, from a .npy, .csv or .json file;
 * `(nn.Module, facts)`, where `facts` is a dict that says what the inputs are:
@@ -52,7 +52,7 @@ def from_spec(spec: str) -> Subject:
     if not callable(factory):
         known = [n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n))]
         refuse("--model", repr(spec), f"a function of {where} after the colon", nearest(name, known))
-    made = _guarded(factory, spec)
+    made = factory if isinstance(factory, nn.Module) else _guarded(factory, spec)
     if isinstance(made, Subject):
         return made
     model, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})

@@ -75,9 +75,10 @@ def find_photo(source: str, own: Mapping[str, Path]) -> Path:
     if not path.exists():
         path = own.get(source, own.get(next((n for n in own if Path(n).stem == source), ""), path))
     if not path.is_file():
-        what = "a folder" if path.is_dir() else repr(source)
-        hint = "No such file." + (f" {nearest(source, own)}" if own else "")
-        refuse("INPUT", what, "an image file" + (", or the name of a photo that comes along" if own else ""), hint)
+        hint = ("It is a folder." if path.is_dir() else "No such file.") + (f" {nearest(source, own)}" if own else "")
+        refuse(
+            "INPUT", repr(source), "an image file" + (", or the name of a photo that comes along" if own else ""), hint
+        )
     return path
 
 

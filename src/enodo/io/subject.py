@@ -21,6 +21,7 @@ class Example:
     inputs: Any
     sample: Sample
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None  # the file it was read from; None for the subject's own data
 
     def put_to(self, model: nn.Module) -> Any:
         """What `model` answers, without gradients: a mapping is given as keywords, a tuple or list as arguments."""
@@ -83,7 +84,7 @@ class Subject:
         if self.kind == "image" and "." in text:
             return self.read(text, None).inputs, f"the picture {text}"
         if self.kind in ("table", "tensor") and text.startswith("row:") and text[4:].isdigit():
-            return self.read(None, int(text[4:])).inputs, f"row {text[4:]} of the same data"
+            return self.read(example.source, int(text[4:])).inputs, f"row {text[4:]} of the same data"
         if text in ABSENCES.get(self.kind, {}):
             refuse("--baseline", repr(text), "another one for methods that take no parts away")
         known = ", ".join(self.baselines)

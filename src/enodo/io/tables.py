@@ -43,6 +43,8 @@ class Table:
         columns: list[float] = []
         for name, known in self.levels.items():
             cell = row[name].strip()
+            if not cell:
+                refuse(f"column {name!r}", "nothing in this row", "a value", "No value is filled in for one missing.")
             if known is None:
                 columns.append(number(cell, name))
             elif cell in known:
@@ -78,14 +80,17 @@ def read_csv(source: str, row: int | None, names: Sequence[str]) -> tuple[Row, s
         )
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            header = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
+            rows, found = list(reader), reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error):
         refuse("INPUT", repr(source), "a CSV file in UTF-8 with a header line")
-    missing = [name for name in names if not rows or rows[0].get(name) is None]
-    if missing:
-        found = list(rows[0]) if rows else []
-        refuse("INPUT", f"{path.name} without column {missing[0]!r}", f"the columns {', '.join(names)}",
-               nearest(missing[0], [f for f in found if f]) if found else "The file has no rows.")  # fmt: skip
+    missing = [name for name in names if name not in found]
+    if missing or not rows:
+        given = f"{path.name} without column {missing[0]!r}" if missing and rows else f"{path.name} without a row"
+        hint = nearest(missing[0], found) if missing and rows else "The first line names the columns."
+        refuse("INPUT", given, f"the columns {', '.join(names)}", hint)
     return rows[pick(row, len(rows), path.name)], f"row {row or 0} of {path.name}"
 
 
@@ -110,7 +115,7 @@ def table_reader(
         answer = truth(cells) if truth and source is None else None
         shown = [cells[feature] for feature in table.levels]
         sample = Sample("table", title, names=list(table.levels), cells=shown, groups=table.groups, truth=answer)
-        return Example(table.encode(cells), sample)
+        return Example(table.encode(cells), sample, source=source)
 
     return read
 

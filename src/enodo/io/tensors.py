@@ -36,12 +36,13 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
         refuse(
             "INPUT", f"{path.name} of type {values.dtype} and shape {values.shape}", "an array of numbers, rows first"
         )
-    if path.suffix == ".json" and values.ndim == 1:
+    if values.ndim == 1:  # a single row
         values = values[None]
     index = pick(row, len(values), path.name)
     tensor = torch.from_numpy(np.ascontiguousarray(values[index : index + 1]))
     tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
-    return Example(tensor, Sample("tensor", f"row {index} of {path.name}", names=places(tensor.shape[1:])))
+    sample = Sample("tensor", f"row {index} of {path.name}", names=places(tensor.shape[1:]))
+    return Example(tensor, sample, source=source)
 
 
 def _header(path: Path) -> int:

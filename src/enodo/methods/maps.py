@@ -8,7 +8,7 @@ left out; values (B, h, w, C) are met too. The tokens of a sentence are places i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,10 +91,24 @@ def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout
 
 
 def _last(x: Tensor, images: list[torch.Size], layer: bool, words: bool) -> bool:
-    """Whether channels come last: in tokens, and in (B, h, w, C) of which h and w are in proportion to the picture."""
+    """Whether channels come last: in tokens, and in maps laid out so."""
     if x.ndim == 3:
         return words or layer
-    return layer and x.ndim == 4 and not _fits(x.shape[2:], images[0]) and _fits(x.shape[1:3], images[0])
+    return layer and x.ndim == 4 and _ends_in_channels(x.shape, images[0])
+
+
+def _ends_in_channels(shape: Sequence[int], size: Any) -> bool:
+    """Whether values (B, h, w, C) are a map of which h and w are in proportion to the picture."""
+    return not _fits(shape[2:], size) and _fits(shape[1:3], size)
+
+
+def places_of(shape: Sequence[int], size: Any) -> tuple[int, ...]:
+    """The dimensions of places of a layer's values, as they are found out for a picture (H, W); () if it is no map."""
+    if len(shape) == 4:
+        places = (1, 2) if _ends_in_channels(shape, size) else (2, 3)
+        return places if min(shape[d] for d in places) > 1 else ()
+    grids = _grids(shape[1], size) if len(shape) == 3 else []
+    return (1,) if len(grids) == 1 and max(grids[0]) > 1 else ()
 
 
 def _fits(grid: Any, size: Any) -> bool:
@@ -119,16 +133,20 @@ def grid_of(count: int, picture: Tensor, reshape: Any) -> tuple[int, ...]:
     return tuple(reshape)
 
 
-def _grid(count: int, size: Any, what: str) -> tuple[int, ...]:
-    """The grid of patches among `count` tokens; `size` is that of the picture."""
+def _grids(count: int, size: Any) -> list[tuple[int, int]]:
+    """The grids of patches that `count` tokens may be, of a picture of some size."""
     ratio = 1.0 if size is None or len(size) != 2 else size[0] / size[1]
     found = []
     for first in PREFIXES if size is None or len(size) == 2 else ():
         h = round(((count - first) * ratio) ** 0.5) if count > first else 0
         if h and (count - first) % h == 0 and abs(h / ((count - first) // h) / ratio - 1) < 0.02:
             found.append((h, (count - first) // h))
-    whole = [g for g in found if size is not None and size[0] % g[0] == 0 and size[1] % g[1] == 0]
-    found = whole or found
+    return [g for g in found if size is not None and size[0] % g[0] == 0 and size[1] % g[1] == 0] or found
+
+
+def _grid(count: int, size: Any, what: str) -> tuple[int, ...]:
+    """The grid of patches among `count` tokens; `size` is that of the picture."""
+    found = _grids(count, size)
     if len(found) == 1:
         return found[0]
     several = " or ".join(str(g) for g in found)

@@ -120,22 +120,22 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
     check_tol(tol)
     rows = torch.arange(q.rows)
     answer, state = attempt(q, rows, 0, [])
-    like = q.scores
-    error = torch.full(like.shape, float("inf"), dtype=torch.float64)
+    lead = q.lead_of(answer) + 1  # dimensions up to the rows: of several targets, or neurons
+    error = torch.full(answer.leaves[0].shape[:lead], float("inf"), dtype=torch.float64)
     for level in range(1, len(sizes)):
         part = q if len(rows) == q.rows else q.take(rows)
         new, state = attempt(part, rows, level, state)
-        old = answer.map(_rows, rows, like.ndim)
-        change = (_norm(new - old, like.ndim) / _norm(new, like.ndim).clamp(min=torch.finfo(torch.float64).tiny)).cpu()
+        old = answer.map(_rows, rows, lead)
+        change = (_norm(new - old, lead) / _norm(new, lead).clamp(min=torch.finfo(torch.float64).tiny)).cpu()
         open_ = error[..., rows] > tol  # a target that has settled keeps its answer while its row goes on for others
         merged = new.map(_chosen, old, open_)
-        answer = answer.map(_put_rows, merged, rows, like.ndim)
+        answer = answer.map(_put_rows, merged, rows, lead)
         error[..., rows] = torch.where(open_, change, error[..., rows])
         going = (error[..., rows] > tol).reshape(-1, len(rows)).any(0)
         if not going.any():
             break
-        rows, state = rows[going], [s.map(_rows, going.nonzero().flatten(), like.ndim) for s in state]
-    q.memo["error"] = error.to(like.dtype)
+        rows, state = rows[going], [s.map(_rows, going.nonzero().flatten(), lead) for s in state]
+    q.memo["error"] = error.to(q.scores.dtype)
     worst = error.max().item()
     if worst > tol:
         text = (

@@ -13,6 +13,7 @@ from enodo.core.operations import is_live, operation
 from enodo.core.tables import PLAIN, Decompose, Depends, Plain, Refuse, Treatment
 
 from .linear import only_first
+from .native import NATIVE
 from .norm import Norm
 
 
@@ -234,6 +235,7 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
 
 
 COMPOSITES: dict[str, Treatment] = {
+    **NATIVE,
     "affine": PLAIN,
     "batch_norm": Depends(_batch_norm),
     "layer_norm": Decompose(_layer_norm),

@@ -30,7 +30,8 @@ CASTS = "to as_tensor asarray type type_as float double half bfloat16 cpu cuda i
 SUMS = (
     "add sub rsub neg positive sum mean nansum cumsum diff trace scatter_add embedding embedding_bag avg_pool1d"
     " avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample"
-    " upsample_nearest1d upsample_nearest2d upsample_bilinear2d dropout dropout1d dropout2d dropout3d"
+    " upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d"
+    " upsample_bicubic2d upsample_trilinear3d dropout dropout1d dropout2d dropout3d"
     " feature_dropout alpha_dropout feature_alpha_dropout fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2"
     " fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_fftshift fft_ifftshift stft istft nll_loss"
     " nll_loss_nd"

@@ -51,4 +51,4 @@ class Norm:
         mean = self.mean.to(accumulator(self.x.dtype))
         scale = torch.rsqrt(self.var + self.eps)
         scale = scale if self.weight is None else scale * self.weight
-        return scale, -mean * scale if self.bias is None else self.bias - mean * scale
+        return scale, -mean * scale if self.bias is None else torch.addcmul(self.bias, mean, scale, value=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -39,6 +41,7 @@ _BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross b
 _GATES = frozenset(
     "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh erfc rsqrt reciprocal".split()
 )
+_LAID_OUT = frozenset("view reshape_alias expand unsqueeze squeeze transpose permute t clone repeat alias".split())
 _SUMMING_MOVES = frozenset("fold col2im index_add".split())
 _EXACT = frozenset((*MOVES, *_CHOICES, *_POOLS)) - _SUMMING_MOVES  # their results are values that they were given
 
@@ -115,7 +118,18 @@ def _inverse(input: Any, other: Tensor, **_: Any) -> Tensor:
 
 
 def _is_gate(t: Any) -> bool:
-    return getattr(getattr(t, "grad_fn", None), "operation", None) in _GATES
+    """Whether a factor was made by a gate; also where it was laid out for the product, `gate(y).view(b, c, 1, 1)`."""
+    node = getattr(t, "grad_fn", None)
+    while node is not None and _rearranges(type(node).__name__):
+        node = node.next_functions[0][0]
+    return getattr(node, "operation", None) in _GATES
+
+
+@functools.cache
+def _rearranges(node: str) -> bool:
+    """Whether a node of autograd, such as ExpandBackward0, only lays out one value anew."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.partition("Backward")[0]).lower()
+    return name.removeprefix("unsafe_") in _LAID_OUT
 
 
 def _mul(product: Rule) -> Depends:

@@ -18,6 +18,7 @@ from . import composites, elementwise, extremes, normalised
 from .differences import bilinear, matrix_product, picked, product, quotient, rectified, secant, switched
 from .linear import BY_PLACE, LINEAR, only_first
 from .losses import LOSSES
+from .phases import phased
 from .recurrent import RECURRENT
 from .sequences import SEQUENCES, contracted
 
@@ -53,7 +54,7 @@ def _power(input: Any, exponent: Any) -> Treatment:
 
 
 _BILINEAR = "tensordot outer ger dot vdot inner kron cross linalg_cross".split()
-WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split()
+WEIGHTED = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
 
 RESCALE = Table(
     {
@@ -70,6 +71,7 @@ RESCALE = Table(
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(WEIGHTED, only_first(bilinear)),
+        "conv2d": phased(only_first(bilinear)),
         "bilinear": Decompose(composites.bilinear),
         "einsum": Depends(_einsum),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),

@@ -31,7 +31,7 @@ from .rescale import RESCALE
 
 _LINK = "_positive_and_negative"
 # Linear in one factor, where the others are constants; in each entry of the result these have weights of both signs.
-_WEIGHTED = (*layer.WEIGHTED, "convolution", "einsum", "tensordot", "inner")
+_WEIGHTED = (*layer.WEIGHTED, "einsum", "tensordot", "inner")
 # They add up, or scale.
 _SUMS = (
     "add sub rsub neg sum mean cumsum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d"

@@ -1,9 +1,8 @@
 """Values as means over orders in which the features arrive: each gets what it adds on arrival.
 
 Orders come in pairs, one the reverse of the other: their mean is exact wherever features act at most two together. The
-coalitions that the reverse passes through are the complements of those that the order passes through. A round draws how
-far from the middle each feature arrives evenly over its pairs (a Latin hypercube; a pair has the same distance on both
-sides of the middle), which leaves every single order uniform.
+coalitions that the reverse passes through are the complements of those that the order passes through. The orders of a
+round make up for one another (`.balance`), which leaves every single order uniform.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 
 from enodo.core.game import Game
-from enodo.core.streams import Streams, argsort
+from enodo.core.streams import Streams
 
+from .balance import ranks
 from .every import lifted
 
 
@@ -76,15 +76,15 @@ class Orders:
         return some
 
     def _ranks(self, units: int) -> Tensor:
-        order = argsort(self._times(units, self.game.n))
+        rank = ranks(self.streams, units, self.game.n)
         for level in reversed(self.levels):
-            times = argsort(argsort(self._times(units, int(level.max()) + 1)))
-            order = order.gather(-1, times[..., level].gather(-1, order).argsort(dim=-1, stable=True))
-        rank = torch.empty_like(order).scatter_(-1, order, torch.arange(self.game.n).expand_as(order))
+            order = _inverse(rank)
+            times = ranks(self.streams, units, int(level.max()) + 1)[..., level]
+            order = order.gather(-1, times.gather(-1, order).argsort(dim=-1, stable=True))
+            rank = _inverse(order)
         return rank.movedim(0, 1)
 
-    def _times(self, units: int, n: int) -> Tensor:
-        """Arrival times (B, units, n), around 0: how far off is evenly spread over the units for each feature."""
-        drawn = self.streams.uniforms(2, units, n)
-        side = 2 * drawn[:, 1] - 1
-        return torch.copysign(argsort(drawn[:, 0], 1) + side.abs(), side)
+
+def _inverse(order: Tensor) -> Tensor:
+    """Where each thing stands in an order (..., n), or which thing stands where."""
+    return torch.empty_like(order).scatter_(-1, order, torch.arange(order.shape[-1]).expand_as(order))

@@ -49,21 +49,6 @@ def test_passes_are_even_and_within_the_limit(limit, rows, n):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize(
-    ("kept", "largest", "few", "pairs"),
-    [(6 << 20, 1 << 20, 4, 16), (40 << 20, 4 << 20, 4, 8), (40 << 20, 16 << 20, 4, 4), (1 << 18, 1 << 16, 42, 42)],
-)
-def test_passes_for_the_sake_of_pairs_may_have_more_rows(kept: int, largest: int, few: int, pairs: int) -> None:
-    """Of 4 rows, that keep and have at most so many bytes each, while no tensor outgrows what the allocator keeps."""
-    budget = Budget("auto", 0, 1 << 12)
-    budget.measured(4 * kept, 4 * largest, 4, CPU)
-    assert (budget.limit, budget.pairs(1, budget.crossed)) == (few, pairs)
-    assert budget.pairs(4, 1000) == pairs // 4
-    budget.halve(8)
-    assert budget.limit == budget.crossed == 4
-    assert Budget(4, 0, 1 << 20).pairs(1, 1000) == 4
-
-
 class Counter(nn.Sequential):
     """A small network that writes down the rows of each pass."""
 

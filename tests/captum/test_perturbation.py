@@ -144,6 +144,22 @@ def outcomes(attr: Any, rounds: int) -> Counter[tuple[int, ...]]:
     return met
 
 
+@pytest.mark.parametrize("baselines", [None, (0.5, 1)])
+def test_the_loss_of_a_batch_of_several_inputs(baselines: Any) -> None:
+    both("FeatureAblation", lambda a, b: two(a, b).square().mean(), pair, baselines=baselines)
+    both("ShapleyValues", lambda a, b: float(two(a, b).sum()), pair, baselines=baselines)
+
+
+@pytest.mark.parametrize("target", [1, (2,), [0, 3, 1, 1, 2], torch.tensor(1), torch.tensor([0, 3, 1, 1, 2])])
+def test_a_permutation_of_ones_own_for_every_kind_of_target(target: Any) -> None:
+    def reverse(t: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask.bool(), t.flip(0), t)
+
+    asked = {"target": target, "feature_mask": MASK}
+    mine, reference = (side.FeaturePermutation(mlp, perm_func=reverse).attribute(x, **asked) for side in (ours, theirs))
+    torch.testing.assert_close(mine, reference.to(mine), rtol=1e-6, atol=1e-6)
+
+
 def test_permutations_are_any_but_the_one_that_changes_nothing_equally_often() -> None:
     mine, reference = outcomes(ours, 1000), outcomes(theirs, 200)
     assert set(mine) == set(reference)

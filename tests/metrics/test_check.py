@@ -35,6 +35,23 @@ def test_an_exact_attribution_is_told_to_be_one() -> None:
     assert "That is better than all 10 random orders." in found["insertion"].text
 
 
+@pytest.mark.parametrize("method", ["kernel_shap", "exact_shapley", "shapley_sampling", "owen", "shapley_interactions"])
+def test_shapley_values_are_told_to_add_up_and_not_to_be_drawn_where_they_are_not(method: str) -> None:
+    answer = enodo.explain(linear, x, method)
+    torch.testing.assert_close(answer.baseline_scores, torch.full((2,), 7, dtype=torch.float64))
+    found = answer.check(linear, x)
+    assert found["completeness"].speaks_for is True
+    assert "of it, in the worst row." in found["completeness"].text
+    assert not any(f.about == "sampling" for f in found.findings)
+
+
+def test_how_well_samples_are_known_is_told() -> None:
+    fit = enodo.explain(linear, x, "kernel_shap", tol=0.1).check(linear, x)
+    assert fit["settling"].text == "Nothing was left to chance."
+    sampled = enodo.explain(lambda t: linear(t).sin(), x, "kernel_shap", tol=0.9, max_evaluations=50)
+    assert "The 95 % interval of each value is at most" in sampled.check(lambda t: linear(t).sin(), x)["settling"].text
+
+
 def test_a_reversed_attribution_is_told_to_be_no_better_than_chance() -> None:
     turned = enodo.explain(linear, x)
     turned.values = -turned.values

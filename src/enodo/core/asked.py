@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from .absence import Absence
 from .batch import Batch
 from .budget import Budget
 from .errors import describe, refuse
-from .lasting import dataclass
+from .lasting import dataclass, replace
 from .log import Log
 from .places import Sight, Visit, Where, lookups_met, present, told
 from .points import Point

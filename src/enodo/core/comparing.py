@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from . import entry
 from . import tree as trees
 from .budget import is_out_of_memory
+from .lasting import replace
 from .ledger import Ledger, Unpairable
 from .pairs import Pairs
 from .rules import Rules
@@ -46,7 +46,7 @@ def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[V
 
 
 def _one_for_all(t: Tensor) -> bool:
-    return t.stride(0) == 0 or bool((t == t[:1]).all())
+    return t.stride(0) == 0 or torch.equal(t[1:], t[:-1])
 
 
 def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Values, Values, Values]:

@@ -224,8 +224,10 @@ def _of_row(others: Others, r: int, i: int, j: int) -> Values:
 
 def _joined(masks: tuple[Tensor, ...]) -> Tensor:
     """Masks (k, 1 or B, ...) of points one after the other."""
-    shape = torch.broadcast_shapes(*(t.shape[1:] for t in masks))
-    return torch.cat([t.expand(len(t), *shape) for t in masks])
+    if len({t.shape[1:] for t in masks}) > 1:
+        shape = torch.broadcast_shapes(*(t.shape[1:] for t in masks))  # which takes longer than a small model
+        return torch.cat([t.expand(len(t), *shape) for t in masks])
+    return torch.cat(masks)
 
 
 def _none(i: int, j: int) -> Values:

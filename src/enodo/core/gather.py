@@ -32,15 +32,15 @@ def gathered(
     first = answers[0][0]
     lead = first.lead_of(answers[0][1])  # 1 for several targets or neurons
     # the baseline first: its pass takes the inputs along
-    base = _over_rows([q.baseline_scores for q, _ in answers]) if "completeness" in card.claims else None
+    compared = "completeness" in card.claims or {"delta", "baseline scores"} <= first.memo.keys()
+    base = _over_rows([q.baseline_scores for q, _ in answers]) if compared else None
     scores = _over_rows([q.scores for q, _ in answers]) if scored else None
+    own = torch.cat([q.memo["delta"] for q, _ in answers], -1) if "delta" in first.memo else None
     delta = None
-    if base is not None and scores is not None and not (question.wrt.several and "each" in card.claims):
+    if base is not None and scores is not None and own is None and not (question.wrt.several and "each" in card.claims):
         delta = _over_rows([gap(v, q.scores, q.baseline_scores) for q, v in answers])
     if not sums_up([delta] if delta is not None else [scores, base, *[t for _, v in answers for t in v.leaves]]):
         _check_finite(question, scores, base, [v for _, v in answers])
-    if "delta" in first.memo:
-        delta = torch.cat([q.memo["delta"] for q, _ in answers], -1)
     dims = row_dims(first.sight) if len(answers) > 1 else 0
     if question.wrt.ids and question.wrt.per_token and any(_cancels(v) for _, v in answers):
         question.log.note(CANCELS)
@@ -51,7 +51,7 @@ def gathered(
         values=_joined(trees_, lead, dims),
         scores=scores,
         baseline_scores=base,
-        delta=delta,
+        delta=delta if own is None else own,
         stderr=_joined(stderr, lead, dims) if stderr else None,
         error=_over_rows(errors) if errors else None,
         target=described([q.settled_target if scored else q.target for q, _ in answers]),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "replace"]
+
+Made = TypeVar("Made")
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -20,3 +22,10 @@ else:
     def dataclass(*, frozen: bool, eq: bool = False) -> Callable[[type], Any]:
         """A dataclass that can be compared, if at all, by identity; `frozen` is the type checker's."""
         return dataclasses.dataclass(eq=eq)
+
+
+def replace(made: Made, **changes: Any) -> Made:
+    """`dataclasses.replace`, which asks each field in turn whether it is among the changes; here nothing is checked."""
+    new = object.__new__(type(made))
+    new.__dict__.update(made.__dict__, **changes)
+    return new

@@ -31,7 +31,7 @@ _SAME = {
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _ABOUT = frozenset(  # what is asked about a tensor, not about its values
     "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
-    " is_inference".split()
+    " is_inference shape dtype device ndim layout requires_grad is_leaf grad_fn is_cuda is_sparse is_meta".split()
 )
 _OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
@@ -47,6 +47,7 @@ class Spelling:
     name: str  # one for all spellings: F.relu, torch.relu, Tensor.relu_, x.relu() are "relu"
     in_place: bool  # whether it writes into its first argument
     composite: bool  # whether it is Python made of other operations, that can be looked into
+    about: bool  # whether it asks about a tensor, not about its values
 
 
 @functools.cache
@@ -63,7 +64,8 @@ def spelling(func: Callable[..., Any]) -> Spelling:
     composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
     if bare.startswith("adaptive_max_pool") and not isinstance(func, types.FunctionType):
         bare = bare.removesuffix("_with_indices") + "_with_indices"  # torch's own, which always gives them
-    return Spelling(_SAME.get(bare, bare), in_place, composite)
+    name = _SAME.get(bare, bare)
+    return Spelling(name, in_place, composite, name in _ABOUT)
 
 
 def is_operation(name: str) -> bool:
@@ -74,7 +76,7 @@ def is_operation(name: str) -> bool:
 
 def is_about(func: Callable[..., Any]) -> bool:
     """Whether a call asks about a tensor, or reads a property of it, which may be one that is a tensor (x.T)."""
-    return spelling(func).name in _ABOUT or func.__name__ == "__get__"
+    return spelling(func).about or func.__name__ == "__get__"
 
 
 def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:

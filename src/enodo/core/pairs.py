@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
+from .lasting import replace
 from .ledger import Layout, Ledger, Unpairable
 from .tables import Op, Pull, Rule
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ from .asked import Asked
 from .errors import NoPath, about, refuse
 from .features import Features
 from .game import Game
-from .lasting import dataclass
+from .lasting import dataclass, replace
 from .ledger import Ledger
 from .places import Sight, Visit, Where
 from .points import locate

@@ -128,6 +128,8 @@ class Rules(TorchFunctionMode):
     def met(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Do a call that the model makes, as the table has it."""
         met = spelling(func)
+        if met.about:
+            return func(*args, **kwargs)
         in_place = met.in_place or bool(kwargs.get("inplace"))
         if in_place or "out" in kwargs:
             self._before_write(kwargs["out"] if "out" in kwargs else args[0] if args else kwargs.get("input"))
@@ -255,7 +257,8 @@ class Rules(TorchFunctionMode):
         """Refuse an output that was made out of sight."""
         if (now := _sequence()) != self._nodes:
             self._look_back(now)
-        self._check(output)
+        if self._hidden:
+            self._check(output)
 
     def _look_back(self, now: int) -> None:
         """Take note of nodes that have come into the graph since the last operation seen: made out of sight."""

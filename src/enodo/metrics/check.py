@@ -186,12 +186,15 @@ def carried(a: Attribution) -> list[Finding]:
     elif a.scores is not None:
         text = "This method does not promise parts that add up to the score: read which stand out, not their sum."
         found.append(Finding("completeness", None, text))
+    size, error = _typical(a.values), _typical(a.stderr)
     if a.error is not None:
         worst = float(a.error.max())
         text = f"At the last refinement the values still changed by {_percent(worst)}."
+        if error is not None:
+            wide = f"The 95 % interval of each value is at most {_percent(worst)} of the largest value to either side."
+            text = wide if worst else "Nothing was left to chance."
         found.append(Finding("settling", worst <= LOOSE, text, {"error": a.error}))
-    size, error = _typical(a.values), _typical(a.stderr)
-    if error is not None and size:
+    if error and size:
         text = f"Drawn by chance: the standard error of a typical value is {_percent(error / size)} of it."
         found.append(Finding("sampling", error / size <= NOISY, text, {"share": error / size}))
     return found

@@ -86,7 +86,7 @@ def noise(attribution: Attribution, row: int = 0) -> str | None:
     errors = [leaf[row].abs().double().mean() for _, leaf in trees.leaves(attribution.stderr) if hasattr(leaf, "abs")]
     sizes = [leaf[row].abs().double().mean() for _, leaf in trees.leaves(attribution.values) if hasattr(leaf, "abs")]
     error, size = (float(sum(part) / max(1, len(part))) for part in (errors, sizes))
-    if size == 0:
+    if size == 0 or error == 0:
         return None
     return (
         f"Drawn by chance: a typical value is {number(size, False)}, with a standard error of {number(error, False)}."

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from enodo.core.game import Game
-from enodo.core.streams import Streams, argsort
+from enodo.core.streams import Streams
 
 from .balance import ranks
 from .every import lifted
@@ -78,8 +78,13 @@ class Orders:
     def _ranks(self, units: int) -> Tensor:
         rank = ranks(self.streams, units, self.game.n)
         for level in reversed(self.levels):
-            order = argsort(rank)
+            order = _inverse(rank)
             times = ranks(self.streams, units, int(level.max()) + 1)[..., level]
             order = order.gather(-1, times.gather(-1, order).argsort(dim=-1, stable=True))
-            rank = torch.empty_like(order).scatter_(-1, order, torch.arange(self.game.n).expand_as(order))
+            rank = _inverse(order)
         return rank.movedim(0, 1)
+
+
+def _inverse(order: Tensor) -> Tensor:
+    """Where each thing stands in an order (..., n), or which thing stands where."""
+    return torch.empty_like(order).scatter_(-1, order, torch.arange(order.shape[-1]).expand_as(order))

@@ -60,8 +60,8 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         wide = half_width(sampler.freedom)
         if wide > WIDE and bool(stderr.any()):
             q.log.note(
-                f"The standard errors come from few samples ({sampler.freedom:g} degrees of freedom): a 95 % interval "
-                f"is {wide:.1f} of them to either side, and wider where the score turns on few coalitions."
+                f"The standard errors come from few samples: a 95 % interval is {wide:.1f} of them to either side "
+                f"(Student's t, degrees of freedom: {sampler.freedom:g}), more where the score turns on few coalitions."
             )
         return Found(values, stderr, details=sampler.details)
     done = min(first, most)

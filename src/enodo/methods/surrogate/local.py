@@ -49,8 +49,8 @@ def lime(
     """The slopes of a sparse linear model of the score, fitted to coalitions of features, weighted by nearness.
 
     Minimises 1/2 of the weighted mean of (f(z) - a z - c)^2 + penalty sum |a|, in units of the score; regressor="ridge"
-    has sum a^2 instead, and any object with scikit-learn's `fit(X, y, sample_weight)` and `coef_` takes the place of
-    both. `similarity` and `width` are explained at `surrogate.neighbours.Similarity`, `coalitions` at `Draw`.
+    has half of sum a^2 instead, and an object with scikit-learn's `fit(X, y, sample_weight)` and `coef_` takes the
+    place of both. `similarity` and `width` are explained at `surrogate.neighbours.Similarity`, `coalitions` at `Draw`.
     `details` has the slopes ("features", (B, n)), "intercept" and "fit", the weighted R^2, both (B,). Standard errors
     are those of the slopes without a penalty; there is none where all coalitions are evaluated.
     """

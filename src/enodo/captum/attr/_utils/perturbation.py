@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.futures import Future
 
 import enodo
-from enodo import INPUT, Absence, BadArgument
+from enodo import INPUT, Absence, BadArgument, BadType
 from enodo.captum.attr._utils.attribution import PerturbationAttribution
-from enodo.core.errors import refuse
+from enodo.core.errors import describe, refuse
 from enodo.core.given import count_rows, tensors
+from enodo.core.targets import prepare, selector
 
 
 class Perturbing(PerturbationAttribution):
@@ -87,7 +88,7 @@ class Perturbing(PerturbationAttribution):
 def limit(inputs: Any, perturbations_per_eval: Any) -> int | None:
     """Rows that a pass may have; None where it is left to measurement."""
     if isinstance(perturbations_per_eval, bool) or not isinstance(perturbations_per_eval, int):
-        refuse("perturbations_per_eval", perturbations_per_eval, "a whole number from 1", kind=enodo.BadType)
+        refuse("perturbations_per_eval", perturbations_per_eval, "a whole number from 1", kind=BadType)
     if perturbations_per_eval < 1:
         refuse("perturbations_per_eval", perturbations_per_eval, "a whole number from 1")
     rows = count_rows(tensors(inputs, "inputs"))
@@ -120,19 +121,16 @@ def whole(fn: Callable[..., Any], target: Any, more: tuple[Any, ...], error: Exc
     """A function of batches (k, B, ...): for each, the outputs of `fn` in a row, (k, outputs)."""
 
     def model(*batches: Tensor) -> Tensor:
-        return torch.stack([chosen(fn(*batch, *more)) for batch in zip(*batches, strict=True)])
+        pairs = zip(*batches, strict=True)
+        return torch.stack([chosen(fn(*batch, *more), len(batch[0])) for batch in pairs])
 
-    def chosen(output: Any) -> Tensor:
+    def chosen(output: Any, rows: int) -> Tensor:
         if isinstance(output, (int, float)):
             return torch.tensor([output], dtype=torch.float64)
-        if not isinstance(output, Tensor):
-            raise error or TypeError(f"forward_func returned {type(output).__name__}")
         if target is not None:
-            index = target if isinstance(target, tuple) else (target,)
-            if output.ndim != len(index) + 1 or not all(isinstance(i, int) for i in index):
-                raise error or ValueError("target")
-            columns = (slice(None), *index)
-            output = output[columns]
+            return selector(prepare(target, rows), rows)(output).reshape(-1)
+        if not isinstance(output, Tensor):
+            raise error or BadType("forward_func", f"one that returned {describe(output)}", "a tensor or a number")
         return output.reshape(-1)
 
     return model
@@ -165,6 +163,6 @@ def in_future(attribute: Callable[[], Any]) -> Future[Any]:
 
 
 def _each(baselines: Any, fn: Callable[[Any], Any]) -> Any:
-    if isinstance(baselines, Absence):
+    if baselines is None or isinstance(baselines, Absence):
         return baselines
     return tuple(map(fn, baselines)) if isinstance(baselines, tuple) else (fn(baselines),)

@@ -44,6 +44,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "masked_select": lambda x: x[:, HALF].exp() + torch.stack([r.masked_select(HALF) for r in x]),
     "scatter": lambda x: x.exp().scatter(1, torch.zeros(len(x), 1, 6, dtype=torch.long), x[:, 3:].sin()),
     "scatter_add": lambda x: x.tanh().scatter_add(1, INDEX.reshape(1, 3, 1).expand(len(x), -1, 6), x[:, :3].exp()),
+    "scatter_reduce": lambda x: _gathered(x),
     "index_add": lambda x: x.tanh().index_add(1, INDEX, x[:, :3].exp()),
     "index_put": lambda x: x.sin().index_put((torch.arange(len(x)), INDEX[: len(x)]), x[:, 0].exp()),
     "index assignment": lambda x: _assigned(x),
@@ -151,6 +152,14 @@ def _substituted(x):
     y = solve(a.tril(), x, upper=False) + solve(a.mT, normal(4, 6, seed=7), upper=True)
     z = solve(a / 9, x.mT.exp(), upper=True, left=False, unitriangular=True).mT
     return y * z + solve(WEIGHT[:4, :4], x, upper=True)
+
+
+def _gathered(x):
+    """The largest and smallest of what comes to each of five places, to one of which nothing comes."""
+    zeros, index = x.new_zeros(len(x), 5, 6), torch.tensor([3, 0, 3, 1]).view(1, 4, 1).expand(len(x), 4, 6)
+    largest = zeros.scatter_reduce(1, index, x, "amax", include_self=False)
+    smallest = x.sin().scatter_reduce(dim=-1, index=CLASSES[:1, None].expand(len(x), 4, 6), src=x.exp(), reduce="amin")
+    return largest.tanh().sum(1, keepdim=True) + smallest + zeros[:, :4].clone().scatter_reduce_(1, index, x, "amax")
 
 
 def _assigned(x: Tensor) -> Tensor:

@@ -282,3 +282,12 @@ class _Bare:
 
     def __call__(self, *texts: str, **options: Any) -> dict[str, list[int]]:
         return {"input_ids": [], "attention_mask": [], "special_tokens_mask": []}
+
+
+def test_a_model_that_answers_for_each_token_is_refused(tokenizers: dict[str, Any]) -> None:
+    class Tagger(torch.nn.Module):
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return torch.nn.functional.one_hot(input_ids % 3, 3).float()
+
+    with pytest.raises(BadArgument, match="a score for each class of a whole text"):
+        TextClassifierExplainer(Tagger(), next(iter(tokenizers.values())))("a film")

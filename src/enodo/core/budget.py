@@ -76,12 +76,12 @@ class Budget:
         if self.fixed:
             return
         passing = 2 * largest / rows  # what an operation reads and writes lives beside what is kept
-        most = crossed = min(UNLIMITED, free_memory(device) * SHARE / (self.row_cost + passing))
+        free = enough = crossed = free_memory(device) * SHARE / (self.row_cost + passing)
         if device.type == "cpu":
             small = LARGEST_TENSOR * rows / max(largest, 1)
-            enough = max(FEW, min(WORKING_SET / (self.row_cost + passing), small))
-            most, crossed = min(most, enough), min(most, max(enough, min(CROSSED, small)))
-        self.limit, self.crossed = max(1, int(most)), max(1, int(crossed))
+            fitting = min(WORKING_SET / (self.row_cost + passing), small)
+            enough, crossed = max(FEW, fitting), max(FEW, min(CROSSED, small), fitting)
+        self.limit, self.crossed = (max(1, int(min(UNLIMITED, free, most))) for most in (enough, crossed))
 
     def met(self, load: Load, rows: int, device: torch.device, before: int, graph: bool) -> None:
         """Take note of what a pass needed; `before`: bytes that were taken on a GPU, 0 elsewhere."""

@@ -135,6 +135,34 @@ def _unless_fixed(A: Any, B: Any, **_: Any) -> Treatment:
     return Decompose(_solved) if is_live(A) else PLAIN
 
 
+def _scattered(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """The largest (smallest) of what comes to each place: side by side in a table with a column for each that comes."""
+    if reduce == "amin":
+        return -_scattered(-input, dim, index, -src, "amax", include_self=include_self)
+    src = src[tuple(slice(n) for n in index.shape)]
+    came = torch.zeros(input.shape, dtype=torch.long, device=index.device)
+    came = came.scatter_add(dim, index, torch.ones_like(index))
+    order = index.argsort(stable=True, dim=dim)
+    first = (came.cumsum(dim) - came).gather(dim, index.gather(dim, order))  # where its run begins, once sorted
+    where = torch.arange(index.shape[dim], device=index.device).view(-1, *[1] * (index.ndim - 1 - dim % index.ndim))
+    column = torch.empty_like(index).scatter(dim, order, where - first)
+    wide, width = [*input.shape], int(came.max()) if came.numel() else 0
+    wide[dim] *= width
+    table = torch.full(wide, float("-inf"), dtype=src.dtype, device=src.device)
+    table = table.scatter(dim, index * width + column, src).unflatten(dim, (-1, width))
+    at = dim % input.ndim
+    own = input if include_self else input.masked_fill(came > 0, float("-inf"))
+    return torch.cat([own.unsqueeze(at + 1), table], at + 1).amax(at + 1)
+
+
+def _reduced(*args: Any, **kwargs: Any) -> Treatment:
+    """Linear where entries that meet are added up; a search where one of them is chosen."""
+    how = args[4] if len(args) > 4 else kwargs.get("reduce")
+    return Decompose(_scattered) if how in ("amax", "amin") else _SCATTERED.choose(*args, **kwargs)
+
+
 def _adding(places: tuple[int, str], fine: tuple[Any, ...]) -> Depends:
     """Linear where entries that meet are added up."""
 
@@ -146,6 +174,7 @@ def _adding(places: tuple[int, str], fine: tuple[Any, ...]) -> Depends:
     return Depends(choose)
 
 
+_SCATTERED = _adding((4, "reduce"), ("sum", "mean"))
 SEQUENCES: dict[str, Treatment] = {
     "prod": Decompose(_prod),
     "cumprod": Decompose(_cumprod),
@@ -163,6 +192,6 @@ SEQUENCES: dict[str, Treatment] = {
     "chain_matmul": Decompose(lambda *matrices: functools.reduce(torch.matmul, matrices)),
     "linalg_multi_dot": Decompose(lambda tensors: functools.reduce(torch.matmul, tensors)),
     "linalg_solve_triangular": Depends(_unless_fixed),
-    "scatter_reduce": _adding((4, "reduce"), ("sum", "mean")),
+    "scatter_reduce": Depends(_reduced),
     "index_reduce": _adding((4, "reduce"), ("mean",)),
 }

@@ -80,6 +80,12 @@ class TextClassifierExplainer(ClassExplainer):
 
         def settle(part: Batch, rows: Sequence[int]) -> tuple[Any, list[Reading]]:
             logits = self.outputs(part)
+            if logits.ndim > 2:
+                given = f"one whose answers have shape {tuple(logits.shape)}"
+                instead = (
+                    "Of one that answers for each token, ask TokenClassifierExplainer, or enodo.explain about one."
+                )
+                refuse("model", given, "a score for each class of a whole text", instead)
             logits = logits.reshape(len(logits), -1)
             goal = self._goal(targets, logits, rows) if logits.shape[1] > 1 else None
             named = goal if isinstance(goal, list) else [goal] * len(rows)

@@ -88,3 +88,14 @@ def test_deviations_for_all_or_for_each_tensor():
         with pytest.raises(BadArgument) as caught:
             deviations(bad, x)
         assert caught.value.argument == "noise"
+
+
+def test_the_default_dtype_of_torch_changes_no_draw():
+    expected = [Streams(3, [(0,), (1,)]).uniforms(4, 5), Streams(3, [(0,), (1,)]).orders(4, 5)]
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = [Streams(3, [(0,), (1,)]).uniforms(4, 5), Streams(3, [(0,), (1,)]).orders(4, 5)]
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

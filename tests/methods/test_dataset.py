@@ -90,7 +90,11 @@ def test_a_number_of_python_keeps_its_precision() -> None:
     ("argument", "given"),
     [
         ("loader", {"loader": iter([rows])}),
+        ("loader", {"loader": None}),
         ("method", {"method": "eigen_cam"}),
+        ("method", {"method": "integrated_gradients"}),
+        ("metric", {"metric": lambda out: "high"}),
+        ("roles", {"loader": [(rows, rows[:, 0])]}),
         ("at_once", {"at_once": 0}),
         ("roles", {"roles": (0, 2)}),
         ("roles", {"roles": (2,)}),

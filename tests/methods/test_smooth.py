@@ -181,3 +181,12 @@ def test_bad_options_are_refused_by_name(method, options, argument):
     with pytest.raises(BadArgument) as caught:
         enodo.explain(squares, X, method, **options)
     assert argument in caught.value.argument
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_drawn_baselines_do_not_depend_on_the_size_of_passes(batch_size):
+    x, background = uniform(2, 3), uniform(4, 3, seed=1)
+    given = {"inner": "integrated_gradients", "steps": 3, "samples": 5, "draw_baseline": True, "baseline": background}
+    whole = enodo.explain(squares, x, "smoothgrad", batch_size=100, **given)
+    cut = enodo.explain(squares, x, "smoothgrad", batch_size=batch_size, **given)
+    torch.testing.assert_close(cut.tensor, whole.tensor, atol=1e-12, rtol=0)

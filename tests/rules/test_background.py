@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.core.budget import Budget
 from enodo.testing.models import normal
 from tests.rules.nets import ACTIVATIONS, FUNCTIONS, SEQUENCES, Residual, settled
 
@@ -42,6 +43,21 @@ def test_passes_of_any_size(size: Any) -> None:
     model, x, background = settled(Residual(True)), normal(4, 2, 8, 8), normal(5, 2, 8, 8, seed=1)
     found = need_pairs(model, x, background, target="predicted", batch_size=size)
     assert found.rows <= 4 + 5 if size == "auto" else found.rows <= 4 + 5 * -(-4 // size) + 2
+
+
+@pytest.mark.parametrize(
+    ("kept", "largest", "few", "pairs"),
+    [(6 << 20, 1 << 20, 4, 16), (40 << 20, 4 << 20, 4, 8), (40 << 20, 16 << 20, 4, 4), (1 << 18, 1 << 16, 42, 42)],
+)
+def test_passes_for_the_sake_of_pairs_may_have_more_rows(kept: int, largest: int, few: int, pairs: int) -> None:
+    """Of 4 rows, that keep and have at most so many bytes each, while no tensor outgrows what the allocator keeps."""
+    budget = Budget("auto", 0, 1 << 12)
+    budget.measured(4 * kept, 4 * largest, 4, torch.device("cpu"))
+    assert (budget.limit, budget.pairs(1, budget.crossed)) == (few, pairs)
+    assert budget.pairs(4, 1000) == pairs // 4
+    budget.halve(8)
+    assert budget.limit == budget.crossed == 4
+    assert Budget(4, 0, 1 << 20).pairs(1, 1000) == 4
 
 
 @pytest.mark.parametrize("question", [{"target": "all"}, {"wrt": "deep", "target": 1}, {"target": [0, 2, 1]}])

@@ -132,6 +132,17 @@ def test_masks_of_the_lowest_number_take_nothing() -> None:
     need_conserved(model, normal(2, 3, 4))
 
 
+def test_measuring_leaves_gates_as_they_are() -> None:
+    """A gate takes nothing of what it lets pass, also where the model casts it to the dtype that it has."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return (x.tanh() * torch.sigmoid(x + 1).to(x.dtype)).sum(1)
+
+    found = need_conserved(model, normal(2, 6))
+    torch.testing.assert_close(found.delta, torch.zeros(2).double(), atol=1e-6, rtol=0)
+    assert not found.details["constants"].any()
+
+
 def test_the_balance_is_of_one_target() -> None:
     with pytest.raises(enodo.BadArgument, match="one target"):
         enodo.explain(bare(), normal(1, 2, 8, 8), "lrp", target="all", balance=True)

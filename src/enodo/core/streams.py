@@ -55,7 +55,7 @@ class Streams:
 
     def uniforms(self, *shape: int) -> Tensor:
         """Numbers in [0, 1), (B, *shape), float32."""
-        return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
+        return torch.stack([torch.rand(shape, generator=g, dtype=torch.float32) for g in self.generators])
 
     def orders(self, k: int, n: int) -> Tensor:
         """Random orders of n things, k a row, (B, k, n).

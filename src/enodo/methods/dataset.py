@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from enodo.core import tree as trees
 from enodo.core.absence import Absence
@@ -15,6 +16,7 @@ from enodo.core.errors import BadType, describe, refuse
 from enodo.core.explain import ask, examined, explain
 from enodo.core.features import Features
 from enodo.core.points import INPUT, OUTPUT
+from enodo.core.registry import card_of
 from enodo.core.result import Attribution
 from enodo.core.running import Call, forward
 from enodo.core.values import Values
@@ -50,6 +52,8 @@ def explain_dataset(
 
     The Attribution is shaped like the entries explained, for one row, (..., *row), the metric's dimensions in front.
     """
+    if isinstance(method, str) and "gradient" in card_of(method).needs:
+        refuse("method", repr(method), "one without gradients, such as feature_ablation or kernel_shap")
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         refuse("at_once", at_once, "a whole number from 1", kind=BadType)
     corpus = Corpus.of(model, loader, roles, features, baseline, reduce, metric)
@@ -84,7 +88,9 @@ class Corpus:
     @staticmethod
     def of(model: Any, loader: Any, roles: Any, features: Any, baseline: Any, reduce: Any, metric: Any) -> Corpus:
         """The Corpus, by its first batch."""
-        batches = iter(loader)
+        batches = iter(loader) if isinstance(loader, Iterable) or hasattr(loader, "__getitem__") else None
+        if batches is None:
+            refuse("loader", loader, "batches that can be gone through", kind=BadType)
         if batches is loader:
             refuse("loader", loader, "batches that can be gone through again and again", "Write list(loader).")
         first = next(batches, None)
@@ -94,6 +100,9 @@ class Corpus:
         kinds = tuple(roles) if roles is not None else (EXPLAINED,) * len(batch)
         if len(kinds) != len(batch) or any(k not in ROLES for k in kinds) or EXPLAINED not in kinds:
             refuse("roles", roles, f"one of {ROLES} for each of {len(batch)} entries, 0 for at least one")
+        if not _takes(model, sum(k != KEPT for k in kinds)):
+            told = f"{roles}, for batches of {len(batch)} entries that the model does not take together"
+            refuse("roles", told, f"one of {ROLES} for each", "Write roles=(0, 2) for batches of inputs and labels.")
         rows = tuple(t for t, kind in zip(batch, kinds, strict=True) if kind == EXPLAINED)
         for t in rows:
             if not isinstance(t, Tensor) or not t.ndim:
@@ -158,7 +167,23 @@ class Corpus:
 
 def _exact(metric: Any) -> Tensor:
     """A metric as a tensor; numbers of Python have the precision that they have there."""
-    return torch.as_tensor(metric, dtype=torch.float64 if isinstance(metric, float) else None)
+    try:
+        return torch.as_tensor(metric, dtype=torch.float64 if isinstance(metric, float) else None)
+    except (TypeError, ValueError, RuntimeError):
+        refuse("metric", f"a function that returned {describe(metric)}", "one that returns a number or a tensor")
+
+
+def _takes(model: Callable[..., Any], entries: int) -> bool:
+    """Whether a model may be called with so many arguments, as far as its signature tells."""
+    try:
+        known = inspect.signature(model.forward if isinstance(model, nn.Module) else model)
+    except (TypeError, ValueError):
+        return True
+    try:
+        known.bind(*[None] * entries)
+    except TypeError:
+        return False
+    return True
 
 
 def _part(output: Any, rows: int, j: int) -> Any:

@@ -58,8 +58,10 @@ def smoothed(
     streams, moments, told, deltas, done = q.streams, Moments(), Moments(), [], 0
     while done < samples:
         k = q.budget.points(q.rows, samples - done)
-        noisy = [x + streams.normal(x) * width for _ in range(k)]
-        picks = [streams.integers(q.entry_x0.leaves[0].shape[0]) for _ in noisy] if draw_baseline else []
+        noisy, picks = list[Values](), list[Tensor]()
+        for _ in range(k):  # copy by copy, so that the draws do not depend on how many go together
+            noisy.append(x + streams.normal(x) * width)
+            picks += [streams.integers(q.entry_x0.leaves[0].shape[0])] if draw_baseline else []
         copies = q.at_copies(noisy, done, picks)
         answer = card.fn(copies, **options)
         if sample_deltas:

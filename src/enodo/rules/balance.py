@@ -18,7 +18,7 @@ from enodo.core.tables import Decompose, Depends, Op, Plain, Pull, Refuse, Rule,
 
 from .carry import lost, read
 from .layer import WEIGHTED
-from .linear import MOVES
+from .linear import CASTS, MOVES
 from .propagation import Placed
 
 # What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged.
@@ -26,7 +26,7 @@ _BIASED = frozenset("softmax log_softmax logsumexp layer_and_norm norm_and_layer
 _JOINING = frozenset(
     "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter".split()
 )
-_MOVES = frozenset(MOVES) - _JOINING
+_MOVES = frozenset((*MOVES, *CASTS)) - _JOINING  # as they are, also for rules that look at what made a value
 _ENDLESS = torch.finfo(torch.float32).max / 2
 
 

@@ -73,7 +73,7 @@ class Indices:
         n = self.game.n
         size = max(1, BLOCK // (self.cost * n * len(self.shift)))
         for start in range(0, units, size):
-            base = self.sequence.draw(min(size, units - start))
+            base = self.sequence.draw(min(size, units - start), dtype=torch.float32)
             a, b = ((base[:, None] + self.shift) % 1).split(n, -1)  # (m, B, n)
             eye = torch.eye(n, dtype=torch.bool)[:, None]
             mixed = torch.where(eye, b[:, None], a[:, None])  # (m, n, B, n)

@@ -30,6 +30,7 @@ from .every import lifted
 from .laws import Columns, Law
 
 SINGULAR = 1e-10  # relative, of what is no more than rounding
+DOUBT = 0.1  # part of a score that is taken for not additive where there are too few to tell
 BLOCK = 1 << 22  # numbers of a block of coalitions at work
 
 
@@ -148,7 +149,7 @@ class Pairs:
         gap, n, fixed = lifted(self.game.full, 0) - lifted(self.game.empty, 0), self.game.n, self.law.fixed
         mean = (gap / n)[..., None] if fixed else gap.new_zeros(1, 1, 1)
         pairs = self.count + len(self.plan.whole)
-        if self.count and pairs < n:
+        if self.count and pairs <= n - fixed:
             part, rank = self._interpolated(gap)
             # that many of the directions were looked along, and what lies along the others is not known
             unknown = ((n - fixed + 1 - rank) / rank.clamp(min=1) / n).sqrt()
@@ -208,14 +209,19 @@ class Pairs:
             yield c, left * weight[:, None], chance[:, some]
 
     def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
-        """Fewer pairs than features: of all that fit them the values nearest to equal ones; and their rank, (B, 1)."""
+        """No more pairs than unknowns: values near to equal ones that nearly fit them; and their rank, (B, 1).
+
+        Values that fit as many equations as there are unknowns go astray with what is not additive in each of them.
+        """
         found = list(self._blocks(gap))
         a = torch.cat([c[..., : self.game.n] for c, _, _ in found], 1)
         if self.law.fixed:
             a = a - a.mean(-1, keepdim=True)
-        inverted, rank = _pseudoinverse(a @ a.mT)
+        gram = a @ a.mT
+        doubt = DOUBT * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        inverted = inverse(gram + doubt * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device))
         y = torch.cat([y for _, y, _ in found], -1)
-        return (y @ inverted @ a).movedim(0, 1), rank[:, None]
+        return (y @ inverted @ a).movedim(0, 1), (inverted * gram).sum((-2, -1))[:, None]
 
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""
@@ -243,12 +249,8 @@ def inverse(a: Tensor) -> Tensor:
     low, high = size.aminmax(dim=-1)
     if bool(((bad == 0) & (low > SINGULAR**0.5 * high)).all()):
         return torch.cholesky_inverse(factor)
-    return _pseudoinverse(a)[0]
-
-
-def _pseudoinverse(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Of symmetric matrices (B, n, n), with their ranks (B,)."""
     size, basis = torch.linalg.eigh(a)
     counts = size > SINGULAR * size.amax(-1, keepdim=True)
     scaled = basis * torch.where(counts, 1 / size, 0)[:, None]
-    return scaled @ basis.mT, counts.sum(-1)
+    found: Tensor = scaled @ basis.mT
+    return found

@@ -130,6 +130,7 @@ def warn_if_loose(q: Question, name: str, values: Tensor, stderr: Tensor, spent:
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
         told = f"{expected:.0%} (relative, L2)" if expected < float("inf") else "not zero, as its values are"
+        told += " in the worst row" if values.shape[1] > 1 else ""
         _say(
             q,
             f"{spent} evaluations are few for {values.shape[-1]} features: the expected error of the {name} is "

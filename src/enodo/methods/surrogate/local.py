@@ -19,6 +19,7 @@ from enodo.core.values import Values
 from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
+from enodo.methods.shapley.pairs import SINGULAR
 from enodo.methods.shapley.sampling import sample
 
 from .linear import Fit, Moments, lasso, ridge, times
@@ -135,7 +136,14 @@ class Surrogate:
         return slopes, self._errors(moments) if self.sampled else torch.zeros_like(slopes)
 
     def _errors(self, moments: Moments) -> Tensor:
-        """Standard errors of the slopes without a penalty (White 1980, HC3)."""
+        """Standard errors of the slopes without a penalty (White 1980, HC3).
+
+        Of no more samples than unknowns, which nothing is left over of, those of each feature's slope by itself.
+        """
+        if moments.centred.shape[1] <= moments.centred.shape[2] + 1:
+            alone = moments.centred.square() * moments.share[..., None].square()
+            spread = moments.gram.diagonal(dim1=-2, dim2=-1)
+            return times(moments.apart.square(), alone).sqrt() / spread.clamp(min=SINGULAR)
         pull = (moments.centred @ moments.inverted) * moments.share[..., None]
         own = (pull * moments.centred).sum(-1) + moments.share
         rest = moments.apart - times(moments.free, moments.centred.mT)

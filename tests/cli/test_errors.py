@@ -137,7 +137,7 @@ def test_ctrl_c_ends_with_130_and_a_word(here) -> None:
 def test_a_missing_package_is_named(here, capsys, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run(["explain", "--model", "wage"]) == USAGE
-    assert "pip install 'enodo[demo]'" in capsys.readouterr().err
+    assert "pip install --no-deps ISLP" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(["explain", "chelsea", "--method", "vargrad", "--samples", "2", "--out", "r.html"]) == USAGE

@@ -249,7 +249,13 @@ def test_passes_without_a_graph_are_measured_by_themselves():
 
 def test_passes_in_part_have_several_rows_while_a_tensor_stays_below_what_is_kept():
     budget = Budget("auto", 0, 4 << 10)
-    for each, full, in_part in ((1 << 20, 8, 24), (3 << 20, 4, 10), (64 << 10, 128, 128), (16 << 20, 4, 4)):
+    for each, full, in_part in (
+        (1 << 20, 8, 24),
+        (3 << 20, 4, 10),
+        (64 << 10, 128, 128),
+        (6 << 20, 2, 5),
+        (20 << 20, 1, 1),
+    ):
         budget.widened(5 * each, 5, CPU)
         assert budget.most(graph=False) == full
         budget.widened(5 * each, 5, CPU, in_part=True)

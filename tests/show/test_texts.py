@@ -242,20 +242,21 @@ class TestDrawings:
             draw(words("a"), colours="viridis")
 
     @pytest.mark.parametrize("alphabet", ["film lovely the was ely! thích", "这部电影很好看", "مرحبا بالعالم film"])
-    def test_ten_thousand_tokens_take_less_than_two_seconds(self, alphabet: str, tmp_path: Path) -> None:
+    def test_ten_thousand_tokens_cost_what_their_number_says(self, alphabet: str, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         tokens = alphabet.split() if " " in alphabet else list(alphabet)
-        picked = [tokens[i] for i in rng.integers(0, len(tokens), 10_000)]
-        found = Attribution(torch.tensor(rng.standard_normal((1, 10_000))), method="deeplift", tokens=[picked])
-        plot(found).figure.savefig(tmp_path / "warm.png", dpi=20)  # fonts are read once
-        start = time.process_time()
-        page = found.to_html()
-        middle = time.process_time()
-        plot(found).figure.savefig(tmp_path / "long.png")
-        end = time.process_time()
-        assert middle - start < 2
-        assert end - middle < 2
-        assert len(page) < 1_500_000
+        seconds, pages = [], []
+        for count in (100, 1_000, 10_000):  # the first warms up: fonts are read once
+            picked = [tokens[i] for i in rng.integers(0, len(tokens), count)]
+            found = Attribution(torch.tensor(rng.standard_normal((1, count))), method="deeplift", tokens=[picked])
+            start = time.process_time()
+            pages.append(found.to_html())
+            middle = time.process_time()
+            plot(found).figure.savefig(tmp_path / f"{count}.png")
+            seconds.append((middle - start, time.process_time() - middle))
+        for less, more in zip(*seconds[1:], strict=True):
+            assert more < 30 * less  # ten times as many; a hundredfold would be their square
+        assert len(pages[-1]) < 1_500_000
 
 
 def test_written_words_carry_their_numbers() -> None:

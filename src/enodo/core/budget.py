@@ -7,8 +7,9 @@ fills the machine: more gain no speed, and once a single tensor outgrows what th
 of memory halves the number.
 
 Passes without a graph keep nothing, so that many of them may have other rows than that: as many as keep the largest
-tensor within the caches, at least `FEW`. The first of them is measured, where there are more to come than one may have.
-Passes in part (`partly`) hold little a row and cost more an operation: they have at least `SEVERAL`.
+tensor within the caches, at least `FEW` unless three such tensors are more than the C allocator keeps. The first of
+them is measured, where there are more to come than one may have. Passes in part (`partly`) hold little a row and cost
+more an operation: they have at least `SEVERAL`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Budget:
         self.curious = False
         each = max(largest / rows, 1)
         most = free_memory(device) * SHARE / (4 * each)  # an operation's operands and result, and what waits beside
-        few = max(FEW, min(SEVERAL, LARGEST_TENSOR / each)) if in_part else FEW
+        few = min(SEVERAL, LARGEST_TENSOR / each) if in_part else min(FEW, LARGEST_TENSOR / (2 * each))
         enough = max(few, min(CROWD, CACHED / each)) if device.type == "cpu" else UNLIMITED
         self.wide = max(1, int(min(most, enough)))
 

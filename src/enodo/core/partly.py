@@ -79,7 +79,7 @@ class Partly:
             q.budget.curious = curious  # a full pass is measured
             raise
         if curious:
-            q.budget.widened(max(t.nbytes for t in record.tensors()), 1, q.x.leaves[0].device)
+            q.budget.widened(max(t.nbytes for t in record.tensors()), 1, q.x.leaves[0].device, in_part=True)
         return record
 
     def _replayed(self, replay: Replay, patch: Patch | None, x: Values, k: int) -> Tensor:

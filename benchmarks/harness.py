@@ -1,8 +1,9 @@
-"""Runs the works: each side's seconds in one interleaved process, each side's peak memory in a process of its own."""
+"""Runs the works: each side in a process of its own, which take turns for their seconds."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ from .work import Work
 TABLES = {"error": accuracy, "sampler": samplers}  # of errors, beside the works
 ERRORS = {f"{kind}_{case}": (kind, case) for kind, t in TABLES.items() for case in t.CASES}  # as the command line asks
 DRAWS = 9  # of each side, where the sides draw different random numbers
+LAUNCHES, LONG = 3, 1.0  # fresh processes of each side, unless their calls took so many seconds together
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 COLUMNS = (
     "work", "ours", "Captum", "Captum / ours", "promised", "peak MiB, ours", "Captum", "ours / Captum", "promised",
@@ -25,16 +27,16 @@ COLUMNS = (
 )  # fmt: skip
 HEADER = """# Benchmarks
 
-`make bench` measures these tables, with ARGS="words" the lines of the works so called; these: {machine}.
-The sides take turns in one process and each ratio is the
-median over the rounds, so what else the machine does falls on all alike. What runs on one thread, as small models
-always do (waiting for a second core would be all that is seen of them), is given in processor seconds. "Captum" is
-called as its users call it, with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large
-as ours, the same nodes, no library. Memory is the peak above the model's own, of one call in a fresh process
-(`meter.py` says how it is taken); in brackets, the tensors alone by torch's account. Difference is the relative L2
-distance between our numbers and Captum's, and after the bar what separates ours and Captum's from the truth, computed
-in float64; of methods that draw, the median over several draws, beside that of two draws of Captum's. Bold is a promise
-not kept.
+`make bench` measures these tables, with ARGS="words" the lines of the works so called; these: {machine}. The sides take
+turns and each ratio is the median over the rounds, so what else the machine does falls on all alike; each is a process
+of its own, as its users have it, since what one leaves of the heap would make the others faster or slower; short works
+are measured in three fresh processes of each side. What runs on one thread, as small models always do (waiting for a
+second core would be all that is seen of them), is given in processor seconds. "Captum" is called as its users call it,
+with its defaults. The floor is the bare PyTorch loop: frozen parameters, chunks as large as ours, the same nodes, no
+library. Memory is the peak above the model's own, of one call in a fresh process (`meter.py` says how it is taken); in
+brackets, the tensors alone by torch's account. Difference is the relative L2 distance between our numbers and Captum's,
+and after the bar what separates ours and Captum's from the truth, computed in float64; of methods that draw, the median
+over several draws, beside that of two draws of Captum's. Bold is a promise not kept.
 
 """
 
@@ -44,14 +46,17 @@ def main() -> None:
     parser.add_argument(
         "words", nargs="*", help="run the works whose names contain one of these, and replace their lines; all without"
     )
-    parser.add_argument("--child", nargs=2, metavar=("WORK", "SIDE"), help=argparse.SUPPRESS)
+    for how in ("--child", "--turns"):
+        parser.add_argument(how, nargs=2, metavar=("WORK", "SIDE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     from .works import WORKS
 
     if given.child:
         name, side = given.child
-        print(json.dumps(answer(WORKS, name, side)))
-        return
+        return print(json.dumps(answer(WORKS, name, side)))
+    if given.turns:
+        name, side = given.turns
+        return serve(WORKS[name], side)
     chosen = {name for name in [*WORKS, *ERRORS] if not given.words or any(word in name for word in given.words)}
     if not chosen:
         parser.error(f"no work is called like that; there are {', '.join([*WORKS, *ERRORS])}")
@@ -78,10 +83,19 @@ def first(text: str) -> str:
 
 
 def answer(works: dict[str, Work], name: str, side: str) -> dict[str, Any]:
-    """What a child is asked: the errors of a case, the seconds of all sides or the memory of one."""
+    """What a child is asked: the errors of a case, what the sides differ by, or the memory of one."""
     if side in TABLES:
         return TABLES[side].measure(name)
-    return speed(works[name]) if side == "all" else memory(works[name], side)
+    return differences(works[name]) if side == "all" else memory(works[name], side)
+
+
+def serve(work: Work, side: str) -> None:
+    """Tell the seconds of one side each time a line comes in."""
+    from .meter import turns
+
+    seconds = turns(work.sides[side]())
+    for _ in sys.stdin:
+        print(next(seconds), flush=True)
 
 
 def report(columns: tuple[str, ...], rows: list[Callable[[], str]]) -> list[str]:
@@ -95,30 +109,66 @@ def report(columns: tuple[str, ...], rows: list[Callable[[], str]]) -> list[str]
 
 def measure(work: Work) -> dict[str, Any] | None:
     """Everything about one work, from children that start fresh; None where a child failed."""
-    result = child(work.name, "all", work.threads)
-    if result and work.memory is not None:
+    seconds, difference = interleave(work), child(work.name, "all", work.threads)
+    if seconds is None or difference is None:
+        return None
+    result: dict[str, Any] = {"seconds": seconds, "difference": difference}
+    if work.memory is not None:
         held = {side: child(work.name, side) for side in work.sides if side != "floor"}
         result |= {"memory": held} if all(held.values()) else {}
     return result
 
 
+def interleave(work: Work) -> dict[str, list[float]] | None:
+    """Seconds a call of each side, in turns; of short works in several fresh processes, as each has luck of its own."""
+    seconds: dict[str, list[float]] = {side: [] for side in work.sides}
+    for _ in range(LAUNCHES):
+        if not launch(work, seconds):
+            return None
+        if sum(map(sum, seconds.values())) > LONG:
+            break
+    return seconds
+
+
+def launch(work: Work, seconds: dict[str, list[float]]) -> bool:
+    """Rounds in which sides take turns, their order rotating, so that all meet the same disturbances."""
+    sides = list(work.sides)
+    with contextlib.ExitStack() as stack:
+        ask = {side: stack.enter_context(start(work.name, side, work.threads, "--turns")) for side in sides}
+        for turn in range(-1, work.rounds):  # the first warms up
+            for side in sides[turn % len(sides) :] + sides[: turn % len(sides)]:
+                print(file=ask[side].stdin, flush=True)
+                told = ask[side].stdout.readline()
+                if not told:
+                    return False
+                if turn >= 0:
+                    seconds[side].append(float(told))
+    return True
+
+
+def start(name: str, side: str, threads: int | None, how: str) -> subprocess.Popen[str]:
+    """A fresh process for one side of a work."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", how, name, side]
+    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
 def child(name: str, side: str, threads: int | None = None) -> dict[str, Any] | None:
     """The answer of a fresh process; None, after its traceback, where it failed."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--child", name, side]
-    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
-    if done.returncode:
+    with start(name, side, threads, "--child") as process:
+        told, _ = process.communicate()
+    if process.returncode:
         return None
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(told.splitlines()[-1])
     return found
 
 
-def speed(work: Work) -> dict[str, Any]:
-    from .meter import distance, interleave
+def differences(work: Work) -> dict[str, float]:
+    """What the answers of the sides differ by."""
+    from .meter import distance
 
-    calls = {side: build() for side, build in work.sides.items()}
+    calls = {side: build() for side, build in work.sides.items() if side != "floor"}
     answers = {side: call() for side, call in calls.items()}
-    seconds = interleave(calls, work.rounds)  # before the larger truth, which would leave another heap than users have
     difference = {"captum": distance(answers["enodo"], answers["captum"])}
     if work.agree is None:  # what draws of the two sides differ by, and draws of the same side
         ours, theirs = ([calls[side]() for _ in range(DRAWS)] for side in ("enodo", "captum"))
@@ -127,7 +177,7 @@ def speed(work: Work) -> dict[str, Any]:
     if work.exact is not None:
         exact = work.exact()
         difference |= {f"{side} exact": distance(answers[side], exact) for side in ("enodo", "captum")}
-    return {"seconds": seconds, "difference": difference}
+    return difference
 
 
 def memory(work: Work, side: str) -> dict[str, float]:

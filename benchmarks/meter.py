@@ -15,6 +15,7 @@ import math
 import pathlib
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -64,27 +65,21 @@ def allocated(call: Call) -> float:
     return highest / MIB
 
 
-def interleave(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call of each side, measured in turns whose order rotates, so that all meet the same disturbances.
+def turns(call: Call) -> Iterator[float]:
+    """Seconds of a call, once more each time it is asked for.
 
     On one thread they are the processor's seconds, which other programs do not lengthen.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    often = {}
-    for name, call in calls.items():
-        call()
+    call()
+    start = clock()
+    call()
+    often = max(1, min(300, math.ceil(LEAST_SECONDS / (clock() - start))))
+    while True:
         start = clock()
-        call()
-        often[name] = max(1, min(300, math.ceil(LEAST_SECONDS / (clock() - start))))
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    for turn in range(rounds):
-        for name in order[turn % len(order) :] + order[: turn % len(order)]:
-            start = clock()
-            for _ in range(often[name]):
-                calls[name]()
-            seconds[name].append((clock() - start) / often[name])
-    return seconds
+        for _ in range(often):
+            call()
+        yield (clock() - start) / often
 
 
 def ratio(above: list[float], below: list[float]) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+import enodo
 from enodo import SamplingWarning
 from tests.methods.games import ask, smooth_game
 
@@ -19,9 +21,21 @@ def test_values_that_would_fit_every_pair_do_not_go_astray(method: str, evaluati
     exact = ask(smooth_game(N), N, method, target=1, max_evaluations=1 << N).tensor
     with pytest.warns(SamplingWarning):
         found = ask(smooth_game(N), N, method, rows=300, target=1, max_evaluations=evaluations)
+    assert found.stderr.shape == found.tensor.shape
     off = found.tensor - exact
     assert off.norm(dim=1).max() < 1.2 * exact.norm()
     assert (off.abs() <= 2 * found.stderr).double().mean() > 0.88
+
+
+@pytest.mark.parametrize("method", ["kernel_shap", "banzhaf", "lime"])
+def test_several_targets_of_few_samples_are_a_loop_over_them(method: str) -> None:
+    with pytest.warns(SamplingWarning):
+        both = ask(smooth_game(N), N, method, rows=3, target=enodo.Each([0, 1]), max_evaluations=N)
+    for t, target in enumerate((0, 1)):
+        with pytest.warns(SamplingWarning):
+            one = ask(smooth_game(N), N, method, rows=3, target=target, max_evaluations=N)
+        torch.testing.assert_close(both.tensor[t], one.tensor)
+        torch.testing.assert_close(both.stderr[t], one.stderr)
 
 
 @pytest.mark.parametrize("evaluations", [N // 2, N, N + 1])

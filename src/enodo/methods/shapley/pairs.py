@@ -153,7 +153,7 @@ class Pairs:
             part, rank = self._interpolated(gap)
             # that many of the directions were looked along, and what lies along the others is not known
             unknown = ((n - fixed + 1 - rank) / rank.clamp(min=1) / n).sqrt()
-            return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown[:, None]
+            return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown
         blocks = Again(lambda: self._blocks(gap), pairs * gap.shape[1] * n <= BLOCK)
         normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.mT.shape, 2 * n)
         for c, y, _ in blocks:

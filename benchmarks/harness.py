@@ -90,12 +90,14 @@ def answer(works: dict[str, Work], name: str, side: str) -> dict[str, Any]:
 
 
 def serve(work: Work, side: str) -> None:
-    """Tell the seconds of one side each time a line comes in."""
+    """Tell the seconds of one side each time a line comes in, and nothing else: models talk while they are loaded."""
     from .meter import turns
 
-    seconds = turns(work.sides[side]())
-    for _ in sys.stdin:
-        print(next(seconds), flush=True)
+    told = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        seconds = turns(work.sides[side]())
+        for _ in sys.stdin:
+            print(next(seconds), file=told, flush=True)
 
 
 def report(columns: tuple[str, ...], rows: list[Callable[[], str]]) -> list[str]:

@@ -18,9 +18,15 @@ _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  
 
 
 @lru_cache(maxsize=4096)
-def _kind(layer: type) -> tuple[bool, bool]:
-    """Of a class: whether torch may run it as one operation, and whether it acts differently in train mode."""
-    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING)
+def _kind(layer: type) -> tuple[bool, bool, bool]:
+    """Of a class: whether torch may run it as one operation, whether it acts differently in train mode, is compiled."""
+    forward = getattr(layer, "forward", None)  # TorchScript has none
+    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), _is_compiled(forward)
+
+
+def _is_compiled(fn: Any) -> bool:
+    """Whether a function is what torch.compile made of another."""
+    return hasattr(fn, "_torchdynamo_orig_callable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +53,9 @@ class State:
                     if child is not None and id(child) not in met:
                         met.add(id(child))
                         todo.append(child)
-            fused, wary = _kind(type(m))  # type: ignore[arg-type]  # mypy holds classes of modules for unhashable
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in inner
+            fused, wary, made = _kind(type(m))  # type: ignore[arg-type]  # mypy holds classes of modules for unhashable
+            compiled = compiled or made or m._compiled_call_impl is not None or "_orig_mod" in inner
+            compiled = compiled or ("forward" in vars(m) and _is_compiled(m.forward))
             shortcuts = shortcuts or fused
             training = training or (wary and m.training)
             for held in (m._parameters, m._buffers):
@@ -67,10 +74,7 @@ class State:
 
     def contexts(self, model: Any) -> list[Any]:
         """What a pass has to run within."""
-        around: list[Any] = [as_found(model)] if self.training else []
-        if self.compiled and hasattr(torch.compiler, "set_stance"):
-            around.append(_without_compiling())
-        return around
+        return [as_found(model)] if self.training else []
 
 
 def in_train_mode(model: nn.Module) -> bool:
@@ -90,7 +94,8 @@ def eager(model: Any) -> Any:
 
 
 @contextmanager
-def _without_compiling() -> Iterator[None]:
+def without_compiling() -> Iterator[None]:
+    """Run functions that torch.compile made of others as those others."""
     with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
         yield
 

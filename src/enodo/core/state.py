@@ -114,9 +114,11 @@ def in_train_mode(model: nn.Module) -> bool:
 
 
 def eager(model: Any) -> Any:
-    """The model itself, out of wrappers that hide its layers and operations (torch.compile, data parallel)."""
+    """The model itself, out of wrappers that hide its layers and operations (of torch.compile, torch.export ...)."""
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return eager(model.module)
+    if isinstance(model, torch.export.ExportedProgram):
+        return model.module()
     if isinstance(model, nn.Module):
         inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
     else:

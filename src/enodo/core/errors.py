@@ -83,7 +83,9 @@ def describe(value: Any) -> str:
         return f"a {type(value).__name__} of ({', '.join(map(describe, value))})"
     if isinstance(value, dict):
         return "{}" if not value else "a dict with " + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items())
-    text = repr(value)
+    if hasattr(value, "shape") and hasattr(value, "__array__"):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    text = " ".join(repr(value).split())
     text = text if len(text) <= 80 else text[:77] + "..."
     return (
         text

@@ -191,16 +191,29 @@ class Bound:
 
     def __call__(self, *operands: Tensor) -> Any:
         """The result with these operands in the place of the call's own."""
+        args, kwargs = self._with(self.paths, operands)
+        return self.func(*args, **kwargs)
+
+    def _with(self, paths: Sequence[Path], tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with these tensors at these paths."""
         args: list[Any] = list(self.args)
         kwargs = dict(self.kwargs)
-        for (key, *rest), t in zip(self.paths, operands, strict=True):
+        for (key, *rest), t in zip(paths, tensors, strict=True):
             holder: Any = args if isinstance(key, int) else kwargs
             if rest:
-                holder[key] = list(holder[key])
-                holder[key][rest[0]] = t
+                entries = list(holder[key])
+                entries[rest[0]] = t
+                holder[key] = tuple(entries) if isinstance(holder[key], tuple) else entries
             else:
                 holder[key] = t
-        return self.func(*args, **kwargs)
+        return args, kwargs
+
+    def placed(self, fixed: Sequence[Tensor]) -> Bound:
+        """The call with other masks and indices."""
+        own = set(self.paths)
+        paths = [path for path, _ in tensors_in(self.args, self.kwargs) if path not in own]
+        args, kwargs = self._with(paths, fixed)
+        return Bound(self.func, tuple(args), kwargs)
 
     def traced(self, xs: Sequence[Tensor], live: Sequence[bool]) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
         """The call in a graph of its own: operands, result, further results."""

@@ -24,9 +24,9 @@ _quiet: weakref.WeakKeyDictionary[nn.Module, Versions] = weakref.WeakKeyDictiona
 
 @lru_cache(maxsize=4096)
 def _kind(layer: type) -> tuple[bool, bool, bool, bool]:
-    """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled, may it write.
+    """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled.
 
-    In eval mode, that is, where torch's own modules write into no buffer.
+    And may it write into buffers in eval mode: torch's own modules do not.
     """
     compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
     own = not layer.__module__.startswith("torch.nn.")

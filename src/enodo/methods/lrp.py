@@ -53,7 +53,7 @@ def lrp(
     >>> enodo.explain(lambda x: torch.relu(3 * x[:, 0] - x[:, 1]), torch.tensor([[2.0, 5.0]]), "lrp").tensor
     tensor([[ 6., -5.]])
     """
-    question = composite, rules or {}, q.call.model, epsilon, gamma, box, bias, q.create_graph
+    question = composite, rules or {}, q.call.model, epsilon, gamma, box, bias
     relevance = _relevance(q, *composed(*question), on_unknown)
     q.memo["delta"] = (relevance.rowsum(q.scores) - q.scores).detach()
     if balance:

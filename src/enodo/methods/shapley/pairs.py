@@ -9,7 +9,8 @@ each about as often as its coalitions have leverage (Musco and Witter 2024, arXi
 
 What a feature adds mostly changes with how many others are there. So the regression has a second column a feature,
 d_i (t^2 - c) with t the mean of d: a game of features and of threes of them, whose values are known in closed form, so
-that it takes error away and adds no bias. Its coefficients are held back by a ridge, those of d are free.
+that it takes error away and adds no bias. Its coefficients are held back by a ridge, those of d are free as soon as
+there are five pairs a feature; up to there `.believed` hands over to them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from torch import Tensor
 from enodo.core.game import Game
 from enodo.core.streams import Streams
 
+from .believed import believed
 from .every import lifted
 from .laws import Columns, Law
 
 SINGULAR = 1e-10  # relative, of what is no more than rounding
-DOUBT = 0.1  # part of a score that is taken for not additive where there are too few to tell
+ENOUGH = 5  # pairs a feature from which on values are not believed but measured
+ROUNDING = 10  # units in the last place by which scores of an additive game may be off
 BLOCK = 1 << 22  # numbers of a block of coalitions at work
 
 
@@ -149,11 +152,11 @@ class Pairs:
         gap, n, fixed = lifted(self.game.full, 0) - lifted(self.game.empty, 0), self.game.n, self.law.fixed
         mean = (gap / n)[..., None] if fixed else gap.new_zeros(1, 1, 1)
         pairs = self.count + len(self.plan.whole)
-        if self.count and pairs <= n - fixed:
-            part, rank = self._interpolated(gap)
-            # that many of the directions were looked along, and what lies along the others is not known
-            unknown = ((n - fixed + 1 - rank) / rank.clamp(min=1) / n).sqrt()
-            return mean + part, part.norm(dim=-1, keepdim=True).expand_as(part) * unknown
+        measured = min(max((pairs / n - 1) / (ENOUGH - 1), 0), 1) ** 2 if self.count else 1.0
+        if measured < 1:
+            few, unsure = self._believed(gap)
+            if not measured:
+                return mean + few, unsure
         blocks = Again(lambda: self._blocks(gap), pairs * gap.shape[1] * n <= BLOCK)
         normal, right = gap.new_zeros(gap.shape[1], 2 * n, 2 * n), gap.new_zeros(*gap.mT.shape, 2 * n)
         for c, y, _ in blocks:
@@ -170,7 +173,10 @@ class Pairs:
                 total += (rest.square() * chance[:, None]) @ (c @ solving).square()
             # residuals are shrunk by their own coalitions, of which each has about the same leverage (HC3 otherwise)
             total /= (1 - (inverted * normal).sum((-2, -1), keepdim=True) / pairs).clamp(min=1e-3).square()
-        return mean + (right @ solving).movedim(0, 1), total.sqrt().movedim(0, 1)
+        values, stderr = (right @ solving).movedim(0, 1), total.sqrt_().movedim(0, 1)
+        if measured < 1:  # the errors go together, so they are added as they are
+            values, stderr = few.lerp(values, measured), unsure.lerp(stderr, measured)
+        return mean + values, stderr
 
     def _inverse(self, normal: Tensor, pairs: int) -> Tensor:
         """Of normal equations (B, 2 n, 2 n) of so many pairs: with the ridge, and among games whose values sum to 0."""
@@ -208,20 +214,14 @@ class Pairs:
             c = (d[:, :, None] * scale[..., None]).flatten(2)
             yield c, left * weight[:, None], chance[:, some]
 
-    def _interpolated(self, gap: Tensor) -> tuple[Tensor, Tensor]:
-        """No more pairs than unknowns: values near to equal ones that nearly fit them; and their rank, (B, 1).
-
-        Values that fit as many equations as there are unknowns go astray with what is not additive in each of them.
-        """
+    def _believed(self, gap: Tensor) -> tuple[Tensor, Tensor]:
+        """What values are beside equal ones, and their standard errors, (T, B, n), by columns that do not bend."""
         found = list(self._blocks(gap))
         a = torch.cat([c[..., : self.game.n] for c, _, _ in found], 1)
         if self.law.fixed:
             a = a - a.mean(-1, keepdim=True)
-        gram = a @ a.mT
-        doubt = DOUBT * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-        inverted = inverse(gram + doubt * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device))
-        y = torch.cat([y for _, y, _ in found], -1)
-        return (y @ inverted @ a).movedim(0, 1), (inverted * gram).sum((-2, -1))[:, None]
+        rounding = ROUNDING * torch.finfo(self.game.full.dtype).eps
+        return believed(a, torch.cat([y for _, y, _ in found], -1), self.law.fixed, rounding)
 
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""

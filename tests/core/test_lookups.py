@@ -106,7 +106,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 def followed(change: Callable[[Tensor], Tensor | tuple[Tensor, ...]]) -> tuple[Tracker, tuple[Tensor, ...]]:
     """What a tracker knows after a call, and what came out."""
     ids = IDS.clone()
-    tracker = Tracker(4, [ids], lambda found, vectors: vectors)
+    tracker = Tracker(4, [ids], lambda found, vectors: vectors, set())
     with Watch(None, tracker, False):
         out = change(ids)
     return tracker, out if isinstance(out, tuple) else (out,)
@@ -165,7 +165,7 @@ def test_keyword_arguments(change):
         lambda t: torch.zeros(4, 100).take_along_dim(t, 1),
         lambda t: t > 20,
         lambda t: t.float(),
-        lambda t: t.sum(1),
+        lambda t: t.sum(1) / 2,
         lambda t: torch.zeros_like(t),
         lambda t: t / 2,
         lambda t: F.one_hot(t, 100),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import torch
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 import enodo
 from tests.laws import bad_input
-from tests.laws.bad_input import bad, complaint, x
+from tests.laws.bad_input import bad, complaint, mlp, x
 
 TYPE = enodo.core.errors.BadType
 
@@ -34,6 +37,12 @@ TABLE = [
     bad("a nested tensor", "inputs", "nested|to_padded_tensor", inputs=torch.nested.nested_tensor([x[0], x[1]])),
     bad("a class for a model", "model", "Linear|Make one", TYPE, model=nn.Linear),
     bad("a text for a model of numbers", "inputs", "'hello'|enodo.text", TYPE, inputs="hello"),
+    bad("texts for a model of numbers", "inputs", "enodo.text", TYPE, inputs=["hello", "you"]),
+    bad("a picture as it was opened", "inputs", "transform(image)[None]", TYPE, inputs=Image.new("RGB", (4, 4))),
+    bad("a loader", "inputs", "DataLoader|next(iter(loader))[0]", TYPE, inputs=DataLoader(x)),
+    bad("an estimator", "model", "model.predict_proba|kernel_shap", TYPE, model=LogisticRegression()),
+    bad("the inputs in the place of the model", "model", "model comes before", TYPE, model=x),
+    bad("weights for a model", "model", "load", TYPE, model=mlp.state_dict()),
     bad("one target in many", "target", "Each(3)|list", TYPE, target=enodo.Each(3)),
     bad("a name for many", "target", "Each('all')|list", TYPE, target=enodo.Each("all")),
     bad("a mask of nothing", "target", "False everywhere", target=torch.zeros(3, dtype=torch.bool)),

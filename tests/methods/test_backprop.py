@@ -88,3 +88,19 @@ def test_rules_may_be_added() -> None:
         lambda x: (F.gelu(x) * torch.tensor([1.0, -1, 1, -1, 1])).sum(1), x, "guided_backprop", rules=guided
     )
     assert torch.equal(found.tensor, torch.tensor([1.0, 0, 1, 0, 1], dtype=x.dtype).expand(4, 5))
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution"])
+def test_hooks_on_the_modules_say_the_same(method: str) -> None:
+    """Each ReLU6 a module of its own, with a hook that does what the papers say to the gradient of its input."""
+    layers = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 4, 3), nn.ReLU6())
+    model, x = seeded(nn.Sequential(layers, nn.Flatten(), nn.Linear(64, 3))), 5 * normal(2, 3, 8, 8)
+    found = enodo.explain(model, x, method, target=1).tensor
+
+    def hook(module: nn.Module, inner: tuple[Tensor, ...], outer: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return ((inner if method == "guided_backprop" else outer)[0].clamp(min=0),)
+
+    for m in layers[2::2]:
+        m.register_full_backward_hook(hook)
+    x = x.requires_grad_()
+    torch.testing.assert_close(found, torch.autograd.grad(model(x)[:, 1].sum(), x)[0])

@@ -14,6 +14,7 @@ from enodo.methods.shapley import laws
 from enodo.methods.shapley.every import shapley_weights
 from enodo.methods.shapley.laws import even_law, kernel_law
 from enodo.methods.shapley.pairs import Pairs, Plan
+from enodo.methods.shapley.permutations import DOUBT
 from enodo.methods.shapley.sampling import half_width
 from tests.methods.games import (
     airport,
@@ -197,7 +198,8 @@ def test_a_row_stops_when_it_is_known_as_well_as_asked(method: str) -> None:
     found = enodo.explain(model, x, method, target=Each([0, 1]), **given)
     assert found.error is not None
     assert found.error.max() <= 0.06
-    widths = [half_width(2**k - 1) for k in range(1, 10)] if method in ("shapley_sampling", "owen") else [2.0]
+    most = 12 + DOUBT if method in ("shapley_sampling", "owen") else 0
+    widths = [half_width(max(min(2**k, most), 1) - 1 or float("inf")) for k in range(1, 10)]
     stated = numbers(*widths)[:, None, None] * found.stderr.amax(-1) / found.tensor.abs().amax(-1)
     assert ((stated / found.error - 1).abs().amin(0) < 1e-9).all()  # of as many pairs of orders as that row took
     assert found.rows < 3 * 2500
@@ -232,13 +234,6 @@ def test_enough_evaluations_are_no_matter_for_a_warning(recwarn: pytest.Warnings
     found = ask(lambda x: x @ w, 30, "kernel_shap", max_evaluations=62)
     close(found.tensor[0], w, 1e-9)
     assert not recwarn.list
-
-
-@pytest.mark.parametrize("method", ["kernel_shap", "banzhaf", "shapley_sampling"])
-def test_no_more_evaluations_than_allowed(method: str) -> None:
-    model = smooth_game(12)
-    for most in (100, 333):
-        assert ask(model, 12, method, target=0, max_evaluations=most).rows <= most + 2  # all present, none present
 
 
 def test_errors_at_equal_evaluations() -> None:

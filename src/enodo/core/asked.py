@@ -17,7 +17,7 @@ from .budget import Budget
 from .errors import describe, refuse
 from .lasting import dataclass, replace
 from .log import Log
-from .places import Sight, Visit, Where, lookups_met, present, told
+from .places import Sight, Visit, Where, present, told
 from .points import Point
 from .rules import Rules
 from .running import Call, forward
@@ -238,18 +238,8 @@ class Asked:
         if sight.where.at_inputs and not sight.where.ids:
             return
         sight.check()
-        met = lookups_met(sight)
-        for path, found in zip(sight.where.ids, met, strict=True):
-            if found:
-                continue
-            name = "inputs" + trees.spell(path)
-            if not len(sight.values):
-                given = f"{name} of dtype {trees.get(self.call.inputs, path).dtype}, which meets no embedding"
-                expected = "floating-point inputs, or token ids that are looked up"
-                refuse("inputs", given, expected, "Write x.float() for numbers.")
-            self.log.note(
-                f"{name} is integer and meets no embedding: gradients cannot explain it, its attribution is zero."
-            )
+        for note in sight.integers(self.call.inputs):
+            self.log.note(note)
         for point, name, ran in zip(sight.where.points, sight.where.names, sight.calls, strict=True):
             if ran > 1 and point.call is None:
                 self.log.note(

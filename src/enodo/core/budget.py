@@ -125,6 +125,10 @@ class Budget:
         self.wide, self.curious = min(self.wide or self.limit, self.limit), False
         return rows > 1
 
+    def pin(self, rows: int) -> None:
+        """Have all passes of this many rows at most, as if it had been asked for."""
+        self.fixed, self.limit, self.crossed, self.wide, self.curious = True, rows, rows, None, False
+
 
 def _evenly(left: int, most: int) -> int:
     """How many of those left, if all passes are to have as many and none more than so many (or one)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from . import tree as trees
 from .absence import Absence
 from .batch import Batch
 from .budget import Budget, is_out_of_memory
-from .errors import BadType, TrainModeWarning, describe, refuse, remark
+from .errors import BadType, TrainModeWarning, describe, refuse, remark, warn
 from .gather import gathered
 from .given import baseline_like, count_rows, plain, tensors
 from .glance import glanced
@@ -23,6 +22,7 @@ from .log import Log
 from .points import INPUT, OUTPUT, Point, locate
 from .question import Question
 from .registry import Card, card_of, check_options, with_options
+from .remedies import mended
 from .result import Attribution
 from .running import Call
 from .state import State, eager
@@ -122,7 +122,7 @@ def ask(
 ) -> Question:
     """The Question that `explain` puts to a method; see there for the arguments and `Card` for `needs`."""
     if not callable(model):
-        refuse("model", model, "a model or another callable", kind=BadType)
+        refuse("model", model, "a model or another callable", _called_how(model), BadType)
     if isinstance(model, type):
         refuse("model", f"the class {model.__name__}", "a model", f"Make one: {model.__name__}(...).", BadType)
     if level():
@@ -171,16 +171,25 @@ def ask(
     )
 
 
+def _called_how(model: Any) -> str:
+    """What to write in the place of something that is no callable."""
+    if isinstance(model, Tensor):
+        return "The model comes before the inputs: enodo.explain(model, inputs)."
+    for name in ("predict_proba", "decision_function", "predict"):
+        if hasattr(model, name):
+            return f'Give its function, model.{name}, and a method that needs no gradient, such as "kernel_shap".'
+    return "Make the model and load its weights first." if isinstance(model, (str, Mapping)) else ""
+
+
 def examined(model: Callable[..., Any]) -> tuple[Callable[..., Any], State]:
     """The model out of its wrappers, and what a pass has to know of it; a warning where it is in train mode."""
     model = eager(model)
     state = State.of(model)
     if state.training:
-        warnings.warn(
+        warn(
             "The model is in train mode: dropout and batch statistics become part of the explanation. "
             "Call model.eval() first.",
             TrainModeWarning,
-            stacklevel=4,
         )
     return model, state
 
@@ -210,8 +219,12 @@ def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iter
             with torch.set_grad_enabled(question.create_graph):
                 values = card.fn(block, **options)
             _find_scores(block, card)  # here, where running out of memory halves the block
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not question.budget.halve(question.budget.tried):
+        except Exception as error:
+            if is_out_of_memory(error):
+                again = question.budget.halve(question.budget.tried)
+            else:
+                again = mended(question, "gradient" in card.needs, error)
+            if not again:
                 raise
             continue
         if not isinstance(values, Values):

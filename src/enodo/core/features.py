@@ -188,6 +188,9 @@ def _laid(q: Asked, layout: Layout) -> Layout:
     rows = max(map(len, ids))
     tokens = torch.cat([owner.expand(rows, -1) for owner in ids], 1)
     for found, vectors in zip(lookups, q.x.leaves[first:], strict=True):
+        if found.makers is not None:
+            given = "token ids, some of which the model looks up put together"
+            refuse("inputs", given, "ids that are looked up one by one", "Ask at the vectors: wrt=EMBEDDING.")
         at = found.positions.to(tokens.device)[: q.rows]
         owner = tokens.expand(len(at), -1).gather(1, at.clamp(min=0).flatten(1)).view(at.shape)
         owner = torch.where(at < 0, layout.n, owner)

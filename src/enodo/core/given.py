@@ -22,10 +22,10 @@ def tensors(value: Any, argument: str) -> Any:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, list) and _is_table(value):
-        return _array(value, argument)
+        return array_of(value, argument)
 
     def leaf(v: Any) -> Any:
-        return _array(v, argument) if hasattr(v, "__array__") and not isinstance(v, Tensor) else v
+        return array_of(v, argument) if hasattr(v, "__array__") and not isinstance(v, Tensor) else v
 
     if isinstance(value, (tuple, list, Mapping)):
         return trees.rebuild(value, [tensors(v, argument) for _, v in trees.children(value) or ()])
@@ -49,7 +49,8 @@ def _entries(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _array(value: Any, argument: str) -> Tensor:
+def array_of(value: Any, argument: str) -> Tensor:
+    """An array, or a list of numbers, as a tensor."""
     try:
         t = torch.as_tensor(value if isinstance(value, list) else _plain_array(value))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -74,8 +75,7 @@ def count_rows(inputs: Any) -> int:
         return inputs.shape[0]
     found = [(path, t) for path, t in trees.leaves(inputs) if isinstance(t, Tensor)]
     if not found:
-        instead = "Texts are explained by enodo.text.TextClassifierExplainer." if isinstance(inputs, str) else ""
-        refuse("inputs", describe(inputs), "at least one tensor", instead, BadType)
+        refuse("inputs", describe(inputs), "at least one tensor", _instead(next(_entries(inputs), None)), BadType)
     sizes: dict[int, str] = {}
     for path, t in found:
         _check_dense(t, "inputs" + trees.spell(path))
@@ -94,6 +94,17 @@ def count_rows(inputs: Any) -> int:
     if not any(t.numel() for _, t in found):
         refuse("inputs", describe(found[0][1]), "at least one value a row")
     return rows
+
+
+def _instead(first: Any) -> str:
+    """What to write in the place of inputs without a tensor, by the first thing that they hold."""
+    if isinstance(first, str):
+        return "Texts are explained by enodo.text.TextClassifierExplainer(model, tokenizer)(texts)."
+    if hasattr(first, "getbands"):  # a picture of PIL
+        return "Give a picture as the model takes it: transform(image)[None]."
+    if hasattr(first, "__getitem__") or hasattr(first, "__iter__"):
+        return "Give the inputs of one batch, such as next(iter(loader))[0]."
+    return ""
 
 
 def is_dense(t: Tensor) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import targets, vjp
 from .budget import Budget, is_out_of_memory
+from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
 from .places import likely_dim
@@ -112,7 +113,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
         return None
     model = eager(model)
     state, rows = State.of(model), inputs.shape[0]
-    if state.training or state.compiled or state.copies or state.shortcuts:
+    if state.writes(model) or state.compiled or state.copies or state.shortcuts:
         return None
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)
     point, name = locate(terms["wrt"], model, "wrt")
@@ -128,10 +129,11 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
             values: Tensor = card.fn(question, **options).leaves[0]
     except NotPlain:
         return None
-    except (RuntimeError, MemoryError) as error:
-        if question.forwarded == 1 or not is_out_of_memory(error):
+    except Exception as error:
+        if isinstance(error, EnodoError) or (is_out_of_memory(error) and question.forwarded == 1):
             raise
-        terms["batch_size"] = question.forwarded // 2
+        if is_out_of_memory(error):
+            terms["batch_size"] = question.forwarded // 2
         return None
     delta = None
     if "completeness" in card.claims and question.score is not None and question.baseline_score is not None:

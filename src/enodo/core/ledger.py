@@ -148,6 +148,7 @@ class Layout:
             list(map(self.of, entry.fixed, fixed)),
             [self.of(t, y) for t in entry.results],
             tuple(map(self.of, entry.aux, aux)),
+            self.rows,
         )
 
 

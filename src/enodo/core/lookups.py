@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import refuse
-from .operations import spelling
+from .operations import parts, spelling, tensors_in
 
 # Calls that move or copy the entries of their first argument: applied to the positions, they tell where each went.
 _MOVES = frozenset(
@@ -31,6 +31,12 @@ _ELEMENTWISE = frozenset(
 _WRITES = frozenset("setitem copy index_put index_copy scatter masked_scatter".split())
 _WRITTEN = frozenset(("src", "source", "value", "values"))
 _GATED = frozenset("mul bitwise_and and".split())
+# Calls whose result is made of both operands, and of many entries; no count or place of them.
+_COMBINING = frozenset("add sub rsub mul remainder bitwise_and and bitwise_or or bitwise_xor xor".split())
+_MIXING = frozenset("sum cumsum prod cumprod matmul mm bmm mv dot einsum tensordot".split())
+# Calls that lead ids to numbers past any embedding, as do those of `_ELEMENTWISE` whose result is floating-point.
+_ASIDE = frozenset("div float double half bfloat16 type_as sort one_hot bucketize searchsorted take".split())
+_MIXED = -2  # the number of what is made of many entries of input 0, -3 of input 1 ...; -1 is of none
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,14 @@ class Lookup:
     """Where the vectors of an embedding lookup came from.
 
     `positions` has an entry for each vector: which of the integers of its row it is of, those of all integer inputs
-    counted one after the other.
+    counted one after the other. A vector of an id that is made of several is of all of them alike: `makers` has them.
     """
 
     inputs: frozenset[int]  # which integer inputs
     positions: Tensor  # (B, ...); -1 where the model put in a constant
     dim: int  # the dimension of the index tensor that counts the rows
     flat: bool  # whether rows and positions were one dimension
+    makers: Tensor | None = None  # (B, ..., K), -1 where there are fewer; None where each vector is of one integer
 
     def rows_first(self, vectors: Tensor) -> Tensor:
         """Looked-up vectors with the batch dimension first."""
@@ -59,12 +66,14 @@ class Lookup:
     def per_token(self, vectors: Tensor, lead: int, count: int) -> Tensor:
         """Sums over the vector dimension for each integer of a row, (*lead, B, count); tokens met twice add up."""
         rows = vectors.shape[lead]
-        positions = self.positions[:rows].reshape(rows, -1).to(vectors.device)
         scores = vectors.reshape(*vectors.shape[: lead + self.positions.ndim], -1).sum(-1)
-        scores = scores.reshape(*vectors.shape[: lead + 1], -1)
-        scores = torch.where(positions >= 0, scores, 0)
+        scores = scores.reshape(*vectors.shape[: lead + 1], -1, 1)
+        positions = self.positions[..., None] if self.makers is None else self.makers
+        positions = positions[:rows].reshape(rows, -1, positions.shape[-1]).to(vectors.device)
+        met = positions >= 0
+        scores = torch.where(met, scores / met.sum(-1, keepdim=True).clamp(min=1), 0).flatten(-2)
         out = scores.new_zeros(*scores.shape[: lead + 1], count)
-        return out.scatter_add(-1, positions.clamp(min=0).expand_as(scores), scores)
+        return out.scatter_add(-1, positions.flatten(-2).clamp(min=0).expand_as(scores), scores)
 
 
 class Tracker:
@@ -74,10 +83,14 @@ class Tracker:
     row. So what the model joins of several inputs, or writes into a tensor of its own, is followed like all else.
     """
 
-    def __init__(self, rows: int, ids: Sequence[Tensor], tap: Callable[[Lookup, Tensor], Tensor]) -> None:
-        self.rows, self.tap = rows, tap
+    def __init__(
+        self, rows: int, ids: Sequence[Tensor], tap: Callable[[Lookup, Tensor], Tensor], aside: set[tuple[int, str]]
+    ) -> None:
+        self.rows, self.ids, self.tap = rows, ids, tap
         self.known: dict[int, tuple[Tensor, Tensor]] = {}  # id -> the tensor (kept alive), its numbers
         self.firsts = list(accumulate((t.numel() // rows for t in ids), initial=0))  # of each input; their count
+        self.made: list[tuple[int, ...]] = []  # the makers of ids made of several, which are numbered after all others
+        self.aside = aside  # filled with the integer inputs that calls lead to numbers and not to a lookup
         for t, first in zip(ids, self.firsts, strict=False):
             row = torch.arange(rows, device=t.device).view(-1, *[1] * (t.ndim - 1)) * self.firsts[-1] + first
             self._learn(t, row + torch.arange(t[0].numel(), device=t.device).view(t.shape[1:]))
@@ -87,7 +100,7 @@ class Tracker:
         name = spelling(func).name
         index = self._index_of_lookup(name, args, kwargs)
         if index is not None and out.is_floating_point():
-            found = self._lookup(self.known[id(index)][1], index)
+            found = self._lookup(name, self.known[id(index)][1], index)
             return out if found is None else found.restore(self.tap(found, found.rows_first(out)))
         if index is not None:  # ids exchanged for others
             if out.shape == index.shape and out.dtype != torch.bool:
@@ -105,10 +118,29 @@ class Tracker:
             origin = self._changed(name, [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)])
             if origin is not None:
                 self._learn(out, origin.expand(out.shape))
+        elif name in _MIXING or name in _ELEMENTWISE or name in _ASIDE:
+            self._end(name, args, kwargs, out)
         return out
 
+    def _end(self, name: str, args: Any, kwargs: dict[str, Any], out: Any) -> None:
+        """Take note of ids that end in many, or in numbers; masks are counted and multiplied with."""
+        out = parts(out)[0]
+        for _, t in tensors_in(args, kwargs):
+            if id(t) in self.known and isinstance(out, Tensor) and out.dtype != torch.bool and not _is_gate(t):
+                inputs = self.inputs_in(self._all_makers(self.known[id(t)][1]))
+                if name in _MIXING and not out.is_floating_point():
+                    self._learn(out, torch.full_like(out, _MIXED - min(inputs, default=0), dtype=torch.long))
+                else:
+                    self.aside.update((number, name) for number in inputs)
+
+    def inputs_in(self, numbers: Tensor) -> frozenset[int]:
+        """The integer inputs that numbers, or positions in a row, are of."""
+        places = torch.where(numbers >= 0, numbers % self.firsts[-1], -1)
+        met = (bool(((places >= a) & (places < b)).any()) for a, b in pairwise(self.firsts))
+        return frozenset(i for i, found in enumerate(met) if found)
+
     def _changed(self, name: str, operands: list[Tensor]) -> Tensor | None:
-        """The numbers of entries changed one by one: of two tensors, the first that is followed and is no gate.
+        """The numbers of entries changed one by one, or made of two.
 
         Positions that a model counts in a padding mask, and takes times that mask, are not made of the mask's entries.
         """
@@ -119,7 +151,29 @@ class Tracker:
         if name in _GATED and len(operands) == 2 and operands[0].shape == operands[1].shape:
             gates = [_is_gate(t) for t in operands]
             followed = [t for t in followed if gates[0] == gates[1] or not gates[t is operands[1]]]
+        if name in _COMBINING and len(followed) > 1:
+            return self._together(*map(self._numbers, followed))
         return self._numbers(followed[0]) if followed else None
+
+    def _together(self, a: Tensor, b: Tensor) -> Tensor:
+        """The numbers of what is made of two: of an id and a mask it is the id's, of two ids a new one."""
+        a, b = torch.broadcast_tensors(a, b)
+        whole = self.firsts[-1]
+        masks = torch.cat([torch.full((t.numel() // self.rows,), _is_gate(t), device=a.device) for t in self.ids])
+        mask_a, mask_b = ((n < self.rows * whole) & masks[n % whole] for n in (a, b))
+        a_only = (b == -1) | (a == b) | (a <= _MIXED) | (mask_b & ~mask_a & (a >= 0))
+        b_only = (a == -1) | (b <= _MIXED) | (mask_a & ~mask_b & (b >= 0))
+        out = torch.where(a_only, a, b)
+        two = ~(a_only | b_only)
+        pairs, which = torch.stack([a[two], b[two]], 1).unique(dim=0, return_inverse=True)
+        out[two] = which + self.rows * whole + len(self.made)
+        self.made += [tuple(sorted({*self._makers(m), *self._makers(n)})) for m, n in pairs.tolist()]
+        return out
+
+    def _makers(self, number: int) -> tuple[int, ...]:
+        """The numbers of the integers that one number stands for."""
+        first = self.rows * self.firsts[-1]
+        return self.made[number - first] if number >= first else (number,)
 
     def _write(self, func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> None:
         """Learn what has been written over, also where that was a part of another tensor."""
@@ -152,7 +206,7 @@ class Tracker:
         kwargs = dict(kwargs)
         moved, *rest = args or [kwargs.pop("tensors" if "tensors" in kwargs else "input", None)]
         if not self.touches((moved,)):
-            return
+            return self._end(name, args, kwargs, out)
         if name == "pad":
             rest, kwargs = [rest[0] if rest else kwargs["pad"]], {"value": -1}
         several = isinstance(moved, (tuple, list))
@@ -173,26 +227,47 @@ class Tracker:
             return None
         return index if id(index) in self.known else None
 
-    def _lookup(self, origin: Tensor, index: Tensor) -> Lookup | None:
+    def _lookup(self, name: str, origin: Tensor, index: Tensor) -> Lookup | None:
         count = self.firsts[-1]
-        row = torch.where(origin >= 0, origin // count, -1)
-        position = torch.where(origin >= 0, origin % count, -1)
-        met = (bool(((position >= a) & (position < b)).any()) for a, b in pairwise(self.firsts))
-        inputs = frozenset(i for i, found in enumerate(met) if found)
+        if name != "embedding" and bool((origin <= _MIXED).any()):  # perhaps of values at places that were counted
+            self.aside.add((_MIXED - int(origin.min()), name))
+            return None
+        if bool((origin <= _MIXED).any()):
+            given = "ids that the model makes of many (a sum, a product of matrices) and looks up"
+            instead = "Explain the embedding layer's output instead: wrt=<name of the layer>."
+            refuse("inputs", given, "ids each of which is made of one token, or of a few entry by entry", instead)
+        numbers = self._all_makers(origin)
+        row = torch.where(numbers >= 0, numbers // count, -1)
+        position = torch.where(numbers >= 0, numbers % count, -1)
+        inputs = self.inputs_in(position)
         if not inputs:
             return None
+        makers = position if position.shape[-1] > 1 else None
         for dim in range(origin.ndim):
             r = row.movedim(dim, 0)
             if len(r) == self.rows and self._in_order(r):
-                return Lookup(inputs, position.movedim(dim, 0), dim, False)
+                makers = makers if makers is None else makers.movedim(dim, 0)
+                return Lookup(inputs, position[..., 0].movedim(dim, 0), dim, False, makers)
         if origin.ndim == 1 and len(origin) % self.rows == 0 and self._in_order(row.view(self.rows, -1)):
-            return Lookup(inputs, position.view(self.rows, -1), 0, True)
+            makers = makers if makers is None else makers.view(self.rows, -1, makers.shape[-1])
+            return Lookup(inputs, position[:, 0].view(self.rows, -1), 0, True, makers)
         refuse(
             "inputs",
             f"token ids that are looked up in an order (index shape {tuple(index.shape)}) that mixes the rows",
             "a lookup whose first dimensions are those of the ids",
             "Explain the embedding layer's output instead: wrt=<name of the layer>.",
         )
+
+    def _all_makers(self, origin: Tensor) -> Tensor:
+        """For each entry the numbers of all integers that it is made of, (..., K); -1 where there are fewer."""
+        if not self.made:
+            return origin[..., None]
+        first, most = self.rows * self.firsts[-1], max(map(len, self.made))
+        table = [[*makers, *[-1] * (most - len(makers))] for makers in self.made]
+        several = torch.tensor(table, device=origin.device)[(origin - first).clamp(min=0)]
+        one = torch.nn.functional.pad(origin[..., None], (0, most - 1), value=-1)
+        found = torch.where((origin >= first)[..., None], several, one)
+        return found[..., : int((found >= 0).sum(-1).max().clamp(min=1))]
 
     def _in_order(self, row: Tensor) -> bool:
         expected = torch.arange(self.rows, device=row.device).view(-1, *[1] * (row.ndim - 1))

@@ -11,9 +11,9 @@ from torch.nn.modules._functions import BackwardHookFunction  # of hooks that us
 
 from . import tree as trees
 from .ledger import Entry, Layout, Unpairable
-from .operations import Bound, is_live, parts
+from .operations import Bound, caller, is_live, parts
 from .pairs import Pairs
-from .tables import Op, Rule, Slope
+from .tables import Op, Rule, Slope, UnknownOperation
 
 
 def done(call: Bound, name: str, rule: Rule, xs: Sequence[Tensor], live: Sequence[bool]) -> Op:
@@ -33,6 +33,11 @@ def _answer(ctx: Any, op: Op, rule: Rule) -> Any:
     as in mask.type_as(x).
     """
     ctx.live, ctx.operation = op.live, op.name
+    if any(t.is_floating_point() or t.is_complex() for t in op.aux):
+        given = f"a rule for {op.name!r} at {caller()}, which returns several tensors of numbers"
+        raise UnknownOperation(
+            "rules", given, "a rule for one result", "Have it done by simpler ones: tables.Decompose."
+        )
     y = op.y.detach()
     aside = getattr(rule, "plain", False) and op.graph is not None and not op.graph[1].requires_grad
     ctx.mark_non_differentiable(*op.aux, *([y] if aside else []))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from .errors import is_users
 
 Path = tuple[Any, ...]
 
@@ -35,9 +36,6 @@ _ABOUT = frozenset(  # what is asked about a tensor, not about its values
 )
 _OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_ROOMS = [os.path.join(os.path.dirname(_HERE), room) for room in ("rules", "methods", "metrics", "captum")]
-_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, *_ROOMS))
 
 
 @dataclass(frozen=True)
@@ -191,16 +189,29 @@ class Bound:
 
     def __call__(self, *operands: Tensor) -> Any:
         """The result with these operands in the place of the call's own."""
+        args, kwargs = self._with(self.paths, operands)
+        return self.func(*args, **kwargs)
+
+    def _with(self, paths: Sequence[Path], tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with these tensors at these paths."""
         args: list[Any] = list(self.args)
         kwargs = dict(self.kwargs)
-        for (key, *rest), t in zip(self.paths, operands, strict=True):
+        for (key, *rest), t in zip(paths, tensors, strict=True):
             holder: Any = args if isinstance(key, int) else kwargs
             if rest:
-                holder[key] = list(holder[key])
-                holder[key][rest[0]] = t
+                entries = list(holder[key])
+                entries[rest[0]] = t
+                holder[key] = tuple(entries) if isinstance(holder[key], tuple) else entries
             else:
                 holder[key] = t
-        return self.func(*args, **kwargs)
+        return args, kwargs
+
+    def placed(self, fixed: Sequence[Tensor]) -> Bound:
+        """The call with other masks and indices."""
+        own = set(self.paths)
+        paths = [path for path, _ in tensors_in(self.args, self.kwargs) if path not in own]
+        args, kwargs = self._with(paths, fixed)
+        return Bound(self.func, tuple(args), kwargs)
 
     def traced(self, xs: Sequence[Tensor], live: Sequence[bool]) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
         """The call in a graph of its own: operands, result, further results."""
@@ -257,9 +268,8 @@ def caller() -> Spot:
     running: list[nn.Module] = []
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        if not file and not os.path.abspath(code.co_filename).startswith(_HIDDEN):
-            file, line = code.co_filename, frame.f_lineno
+        if not file and is_users(frame):
+            file, line = frame.f_code.co_filename, frame.f_lineno
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module):
             running.append(owner)

@@ -73,7 +73,10 @@ def _check_depth(y: Tensor, depth: int) -> None:
     if y.ndim - 1 < depth:
         given = f"an index into {depth} dimensions with an output of shape {tuple(y.shape)}"
         most = f"at most {max(y.ndim - 1, 0)} after the batch"
-        refuse("target", given, most, "Leave target=None for a model with one score a row.")
+        instead = (
+            "Leave target=None for a model with one score a row. Inputs that are a single row are given as x[None]."
+        )
+        refuse("target", given, most, instead)
 
 
 def _check_bounds(y: Tensor, i: int, dim: int) -> None:

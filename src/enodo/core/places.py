@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ class Sight:
     lookups: list[Lookup] = field(default_factory=list)
     leaves: list[list[Tensor]] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
+    aside: set[tuple[int, str]] = field(default_factory=set)  # integer inputs, and calls that led them past a lookup
 
     @property
     def values(self) -> Values:
@@ -82,6 +83,22 @@ class Sight:
                 )
             if form.paths == () and point.side not in ("input", "embedding"):
                 refuse("wrt or of", f"{name}, whose value is {describe(form.template)}", "floating-point values")
+
+    def integers(self, inputs: Any) -> Iterator[str]:
+        """What a reader is to be told of integer inputs; refused where there is nothing that could be explained."""
+        for number, (path, found) in enumerate(zip(self.where.ids, lookups_met(self), strict=True)):
+            name = "inputs" + trees.spell(path)
+            calls = sorted(call for n, call in self.aside if n == number)
+            if found and calls:
+                which = ", ".join(calls)
+                yield f"{name} is also used past its embedding ({which}): what passes there is not explained."
+            if found:
+                continue
+            if not len(self.values):
+                given = f"{name} of dtype {trees.get(inputs, path).dtype}, which meets no embedding"
+                expected = "floating-point inputs, or token ids that are looked up"
+                refuse("inputs", given, expected, "Write x.float() for numbers.")
+            yield f"{name} is integer and meets no embedding: gradients cannot explain it, its attribution is zero."
 
 
 UNSEEN = Form(None, ())
@@ -183,7 +200,8 @@ class Visit:
 
     def tracker(self, inputs: Any, rows: int) -> Tracker:
         """What follows the integer inputs of this pass, whose lookups are asked about."""
-        return Tracker(rows, [trees.get(inputs, path) for path in self.where.ids], self.lookup)
+        ids = [trees.get(inputs, path) for path in self.where.ids]
+        return Tracker(rows, ids, self.lookup, self.sight.aside)
 
 
 def told(values: Values, sight: Sight, inputs: Any, lead: int) -> Values:

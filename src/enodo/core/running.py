@@ -116,8 +116,9 @@ def _forward(
     leave, hooked = not score and bool(visits), of.layer is not None
     for visit in visits:
         leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
-    around = call.state.contexts(call.model)
+    ends = of.layer is not None and of.call is not None and of.call >= 0
     stand_ins = state.stand_ins(call.model)
+    around = state.contexts(call.model, stand_ins, not (leave or ends))
     if keep:
         around.append(_plain_attention)
     with torch.set_grad_enabled(grad):
@@ -127,7 +128,7 @@ def _forward(
         if hooked:
             layers = [layer for visit in visits for layer in visit.layers(leave)]
             if of.layer is not None:
-                layers.append((of, _capture(of, call.rows, seen, leave=of.call is not None and of.call >= 0)))
+                layers.append((of, _capture(of, call.rows, seen, leave=ends)))
             around.append(Watched(layers))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep

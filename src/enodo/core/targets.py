@@ -27,6 +27,7 @@ from torch import Tensor
 
 from . import tree as trees
 from .errors import BadArgument, BadType, describe, refuse
+from .given import array_of
 from .lasting import dataclass
 from .picked import columns, indexed, largest
 
@@ -90,6 +91,8 @@ def tensor_of(output: Any) -> Tensor:
     if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
         logits: Tensor = output["logits"]
         return logits
+    if hasattr(output, "__array__"):  # of numpy, as what computes outside torch answers
+        return array_of(output, "target")
     found = [(p, leaf) for p, leaf in trees.leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if len(found) == 1:
         return found[0][1]

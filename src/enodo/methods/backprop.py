@@ -21,9 +21,9 @@ from enodo.rules.relu import DECONVOLUTION, GUIDED
 def guided_backprop(q: Question, *, rules: Mapping[Any, Any] | None = None) -> Values:
     """The gradient, of which each ReLU lets only the positive part pass, and only where it is on itself.
 
-    In units of score per unit of x. ReLUs count in every spelling: nn.ReLU, F.relu, x.relu_(), x.clamp(min=0) ...;
-    also those that stop at a number, nn.ReLU6, F.hardtanh(x, 0, 4), x.clamp(0, 6). Other operations have their own
-    gradient, or what `rules` says, {F.gelu: rule}.
+    In units of score per unit of x; as any gradient's, its sign is no vote for or against: read its size. ReLUs count
+    in every spelling: nn.ReLU, F.relu, x.relu_(), x.clamp(min=0) ...; also those that stop at a number, nn.ReLU6,
+    F.hardtanh(x, 0, 4), x.clamp(0, 6). Other operations have their own gradient, or what `rules` says, {F.gelu: rule}.
 
     >>> import torch, enodo
     >>> model = lambda x: torch.relu(x[:, 0]) - x[:, 0].clamp(min=0) + 2 * x[:, 1].relu()

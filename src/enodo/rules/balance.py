@@ -14,17 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from enodo.core.operations import parts
 from enodo.core.tables import Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Table, Treatment, own
 
-from .carry import lost, read
+from .carry import lost, nearly, read
 from .layer import WEIGHTED
 from .linear import CASTS, MOVES
 from .propagation import Placed
+from .relevance import identity
 
 # What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged.
 _BIASED = frozenset("softmax log_softmax logsumexp layer_and_norm norm_and_layer".split())
 _JOINING = frozenset(
-    "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter".split()
+    "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter"
+    " diagonal_scatter setitem scatter masked_scatter put index_put index_copy index_fill fill fill_diagonal".split()
 )
 _MOVES = frozenset((*MOVES, *CASTS)) - _JOINING  # as they are, also for rules that look at what made a value
 _ENDLESS = torch.finfo(torch.float32).max / 2
@@ -87,12 +90,17 @@ class _Measured:
             given = zip(xs, found, to, strict=True)
             rest = _inner(y, gy, onward) - sum(_inner(x, g, flag) for x, g, flag in given if g is not None)
             kept[op.name] += rest  # type: ignore[assignment]
+            nothing = None  # the result where there is nothing on the path
             if self.linear or (proportional and op.name in WEIGHTED):
-                nothing = op.call(*[torch.zeros_like(x) if on else x for x, on in zip(xs, op.live, strict=True)])
-                nothing = nothing[0] if isinstance(nothing, tuple) else nothing
-                constants[op.name] += _inner(nothing, lost(y, gy) if onward else gy)  # type: ignore[assignment]
+                nothing = parts(
+                    op.call(*[torch.zeros_like(x) if on else x for x, on in zip(xs, op.live, strict=True)])
+                )[0]
+            elif self.rule is identity:
+                nothing = torch.where(nearly(xs[op.live.index(True)]), y, 0)
             elif op.name in _BIASED or (self.placed is not None and len(xs) > 2):
                 constants[op.name] += rest  # type: ignore[assignment]
+            if nothing is not None:
+                constants[op.name] += _inner(nothing, lost(y, gy) if onward else gy)  # type: ignore[assignment]
             return found
 
         return back

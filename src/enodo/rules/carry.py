@@ -26,7 +26,7 @@ _ENTRY_BY_ENTRY = (
 )  # fmt: skip
 
 
-def _nearly(x: Tensor) -> Tensor:
+def nearly(x: Tensor) -> Tensor:
     """Where a number counts as zero: R / x has to be a number of the same dtype."""
     zero: Tensor = x.abs() < max(TINY, torch.finfo(x.dtype).smallest_normal ** 0.5)
     return zero
@@ -34,23 +34,23 @@ def _nearly(x: Tensor) -> Tensor:
 
 def written(x: Tensor, relevance: Tensor) -> Tensor:
     """Relevance of x as c."""
-    zero = _nearly(x)
+    zero = nearly(x)
     return torch.where(zero, relevance, relevance / torch.where(zero, 1, x))
 
 
 def read(x: Tensor, c: Tensor) -> Tensor:
     """c of x as relevance."""
-    return torch.where(_nearly(x), c, x * c)
+    return torch.where(nearly(x), c, x * c)
 
 
 def plain(x: Tensor, c: Tensor) -> Tensor:
     """c of x without relevance where x is zero, as operations that do not carry it give it: x c in every entry."""
-    return torch.where(_nearly(x), x * c, c)
+    return torch.where(nearly(x), x * c, c)
 
 
 def lost(y: Tensor, c: Tensor) -> Tensor:
     """Carried c of y for an operation that cannot hand on relevance of zeros: where y is zero, nobody made it."""
-    return torch.where(_nearly(y), 0, c)
+    return torch.where(nearly(y), 0, c)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Carried:
                 found = [g if x is None or g is None else plain(x, g) for x, g in zip(xs, given, strict=True)]
             x = xs[i]
             if single and x is not None:
-                rest = read(y, gy) if self.first else torch.where(_nearly(y), gy, 0)
+                rest = read(y, gy) if self.first else torch.where(nearly(y), gy, 0)
                 more = written(x, rest.sum_to_size(x.shape))
                 usual = found[i]
                 found[i] = more if usual is None else usual + more

@@ -261,5 +261,6 @@ COMPOSITES: dict[str, Treatment] = {
     "addcmul": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 * tensor2 * value),
     "addcdiv": Decompose(lambda input, tensor1, tensor2, *, value=1: input + tensor1 / tensor2 * value),
     "lerp": Decompose(lambda input, end, weight: input + (end - input) * weight),
+    "heaviside": Decompose(lambda input, values: torch.where(input == 0, values, (input.sign() + 1) / 2)),
     "rdiv": Decompose(lambda x, other: torch.div(other, x)),
 }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from enodo.core.ledger import Entry, same
-from enodo.core.operations import caller, tensors_in
+from enodo.core.operations import tensors_in
 from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
@@ -230,38 +230,3 @@ def bilinear(op: Op) -> Pull:
         middle = [m if keep else m.detach().requires_grad_(live) for m, live in zip(_middles(op), op.live, strict=True)]
         y = op.call(*middle)
     return Op(op.name, op.call, middle, y, op.live, graph=(middle, y)).vjp
-
-
-@unread
-def picked(op: Op) -> Pull:
-    """Entries at given places: linear, where the places are those at the baseline."""
-    if not all(map(same, op.call.fixed, reference(op).fixed)):
-        given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
-        expected = "the same places for both, so that the difference has a meaning"
-        instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
-        raise UnknownOperation("model", given, expected, instead)
-    return op.vjp
-
-
-def switched(op: Op) -> Pull:
-    """where(c, a, b) and masked_fill.
-
-    Where c is not what it is at the baseline, a and b share the change in proportion to |a - a0| and |b - b0|.
-    """
-    (c,), (c0,) = op.call.fixed[:1], reference(op).fixed[:1]
-    if same(c, c0):
-        return op.vjp
-    steps = [
-        x - x0 if live else torch.zeros_like(x) for x, x0, live in zip(op.xs, reference(op).xs, op.live, strict=True)
-    ]
-    total = torch.stack(torch.broadcast_tensors(*[d.abs() for d in steps])).sum(0)
-    share = (op.y - reference(op).y) / torch.where(total == 0, 1, total)
-    slopes = [share * d.sign() for d in steps]
-    turned, shapes = c != c0, [x.shape for x in op.xs]
-
-    def pull(gy: Tensor) -> list[Tensor | None]:
-        own = op.vjp(torch.where(turned, 0, gy))
-        more = [torch.where(turned, gy * s, 0).sum_to_size(shape) for s, shape in zip(slopes, shapes, strict=True)]
-        return [None if g is None else g + m for g, m in zip(own, more, strict=True)]
-
-    return pull

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from enodo.core.tables import Decompose, Depends, Op, Pull, Refuse, Treatment
 
+from .linear import only_first
+
 
 def selected(op: Op) -> Pull:
     """The larger of y and y0 names one entry, which carries the change: max x - max x0 at the place of the larger one.
@@ -68,13 +70,30 @@ def crossed(op: Op) -> Pull:
     over = up | ((y < y0) & (x0 >= y0) & (x <= y))
     dx = torch.where(over, x - x0, 1)
     share = torch.where(over, (y - y0) / dx, 0) / over.sum(-1, keepdim=True).clamp(min=1)
-    still = torch.zeros_like(share).scatter(-1, index, 1)  # what has not moved is where it is
-    slope = torch.where(y == y0, still, share)
+    still = torch.zeros_like(share).scatter(-1, index, 1)  # what has not moved is where it is, unless others stand in
+    slope = torch.where(y == y0, still * (x == x0), share)
 
     def pull(gy: Tensor) -> list[Tensor | None]:
         return [(last(gy)[..., None] * slope).sum(-2).movedim(-1, dim)]
 
     return pull
+
+
+def _between(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """A clamp whose bounds are values of the model."""
+    low, high = (t if t is None else torch.as_tensor(t, dtype=input.dtype, device=input.device) for t in (min, max))
+    x = input if low is None else torch.maximum(input, low)
+    return x if high is None else torch.minimum(x, high)
+
+
+def _below(input: Tensor, max: Any) -> Tensor:
+    return _between(input, None, max)
+
+
+def clamps(usual: Treatment) -> dict[str, Treatment]:
+    """The clamps, with `usual` where the bounds are constants."""
+    above = only_first(Decompose(_between), usual)
+    return {"clamp": above, "clamp_min": above, "clamp_max": only_first(Decompose(_below), usual)}
 
 
 def larger(op: Op) -> Pull:

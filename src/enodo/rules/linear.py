@@ -19,11 +19,6 @@ MOVES = (
     " meshgrid atleast_1d atleast_2d atleast_3d ravel block_diag copy fill zero alias view_as_real view_as_complex"
     " real imag conj pack_padded_sequence pad_packed_sequence resolve_conj resolve_neg complex set fill_diagonal"
 ).split()
-# Of these, those that are told by a tensor where entries come from, or go to.
-BY_PLACE = (
-    "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter scatter_add"
-    " put index_put index_add index_copy index_fill"
-).split()
 # The same numbers in another dtype, at another place, or with a name.
 CASTS = "to as_tensor asarray type type_as float double half bfloat16 cpu cuda identity rename align_to".split()
 # Sums and averages, with weights that do not depend on what is on the path.
@@ -40,10 +35,10 @@ SUMS = (
 LINEAR: dict[str, Treatment] = dict.fromkeys([*MOVES, *CASTS, *SUMS], PLAIN)
 
 
-def only_first(rule: Treatment) -> Depends:
-    """Linear in its first argument; with others on the path (weights that the model computes), `rule`."""
+def only_first(rule: Treatment, usual: Treatment = PLAIN) -> Depends:
+    """Linear in its first argument, or `usual`; with others on the path (weights that the model computes), `rule`."""
 
     def choose(*args: Any, **kwargs: Any) -> Treatment:
-        return rule if any(map(is_live, args[1:])) or any(is_live(v) for v in kwargs.values()) else PLAIN
+        return rule if any(map(is_live, args[1:])) or any(is_live(v) for v in kwargs.values()) else usual
 
     return Depends(choose)

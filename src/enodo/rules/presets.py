@@ -17,6 +17,7 @@ from enodo.core.operations import is_live, spelling
 from enodo.core.tables import PLAIN, TREATMENTS, Decompose, Depends, Op, Pull, Rule, Table, Treatment, own
 
 from . import composites, elementwise, lrp
+from .extremes import EXTREMES, clamps
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
 from .linear import LINEAR, MOVES, SUMS
 from .losses import LOSSES
@@ -27,7 +28,7 @@ from .sequences import SEQUENCES
 FIRST, LAST = "<first>", "<last>"  # as keys of rules: layers that no other with weights stands before, or after
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _CHOICES = (
-    "where masked_fill max min amax amin aminmax maximum minimum fmax fmin sort msort topk kthvalue median nanmedian"
+    "where masked_fill max min amax amin maximum minimum fmax fmin sort msort topk kthvalue median nanmedian"
     " cummax cummin"
 ).split()
 _POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
@@ -80,7 +81,9 @@ class Composite:
             **RECURRENT,
             **dict.fromkeys([*_CHOICES, *_POOLS], PLAIN),
             **dict.fromkeys(("log_softmax", "logsumexp"), own),
+            "aminmax": EXTREMES["aminmax"],
             **dict.fromkeys(_ELEMENTWISE, lrp.identity),
+            **clamps(lrp.identity),
             **dict.fromkeys(_HOMOGENEOUS, PLAIN),
             **dict.fromkeys(_BILINEAR, _if_several(self.product)),
             "mul": _mul(self.product),

@@ -15,17 +15,13 @@ from enodo.core.operations import is_live, tensors_in
 from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Table, Treatment
 
 from . import composites, elementwise, extremes, normalised
-from .differences import bilinear, matrix_product, picked, product, quotient, rectified, secant, switched
-from .linear import BY_PLACE, LINEAR, only_first
+from .choices import CHOICES
+from .differences import bilinear, matrix_product, product, quotient, rectified, secant
+from .linear import LINEAR, only_first
 from .losses import LOSSES
 from .phases import phased
 from .recurrent import RECURRENT
 from .sequences import SEQUENCES, contracted
-
-
-def _by_places(*args: Any, **kwargs: Any) -> Treatment:
-    indexed = any(not t.is_floating_point() for _, t in tensors_in(args, kwargs))
-    return picked if indexed else PLAIN
 
 
 def _div(input: Any, other: Any, *, rounding_mode: Any = None) -> Treatment:
@@ -66,6 +62,7 @@ RESCALE = Table(
         **extremes.EXTREMES,
         **dict.fromkeys(elementwise.KINKED, secant(3 / 4)),
         **dict.fromkeys(elementwise.CUT, secant(None)),
+        **extremes.clamps(secant(None)),
         "relu": rectified,
         **dict.fromkeys(elementwise.SMOOTH, secant(1 / 3)),
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
@@ -75,8 +72,7 @@ RESCALE = Table(
         "bilinear": Decompose(composites.bilinear),
         "einsum": Depends(_einsum),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),
-        **dict.fromkeys(BY_PLACE, Depends(_by_places)),
-        **dict.fromkeys(("where", "masked_fill"), switched),
+        **CHOICES,
         "abs": Depends(_abs),
         "mul": Depends(_mul),
         "div": Depends(_div),

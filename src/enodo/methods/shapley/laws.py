@@ -23,8 +23,9 @@ def kernel_law(n: int) -> Array:
 
 def even_law(n: int) -> Array:
     """The share of pairs whose smaller coalition has 0 to n // 2 members, among all."""
-    counts = [math.comb(n, s) / (1 + (2 * s == n)) for s in range(n // 2 + 1)]
-    return np.array([c / 2 ** (n - 1) for c in counts])
+    # quotients of whole numbers, each of which may be too large for a float
+    shares = [math.comb(n, s) / (2 ** (n - 1) * (1 + (2 * s == n))) for s in range(n // 2 + 1)]
+    return np.array(shares)
 
 
 def even_sizes(n: int) -> Array:

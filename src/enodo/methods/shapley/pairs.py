@@ -72,18 +72,18 @@ class Plan:
         share, often, left = law.share(n), law.often(n), pairs
         sizes = range(law.least, n // 2 + 1)
         counts = [math.comb(n, s) // (1 + (2 * s == n)) for s in sizes]
-        everything, tail, taken = sum(counts) <= pairs, often[::-1].cumsum()[::-1], 0
-        while taken < len(counts) and (everything or left * often[taken] >= counts[taken] * tail[taken]):
+        everything, tail, taken = sum(counts) <= pairs, often[::-1].cumsum()[::-1].tolist(), 0
+        while taken < len(counts) and (everything or left * float(often[taken]) >= counts[taken] * tail[taken]):
             left -= counts[taken]
             taken += 1
         weights, chances = np.zeros((2, n // 2 + 1))
         weights[law.least :] = share / share.sum()
         weights[sizes[:taken]] /= counts[:taken]
         chances[sizes[taken:]] = often[taken:] / often[taken:].sum()
-        weights[sizes[taken:]] /= chances[sizes[taken:]]
+        weights[sizes[taken:]] /= chances[sizes[taken:]].clip(1e-300)
         steps = chances[sizes[taken:]].cumsum()[:-1].astype(np.float32)
         # a deck is shuffled for no more random numbers than drawing blindly takes
-        few = [count <= chances[s] * left * n for s, count in zip(sizes, counts, strict=True)]
+        few = [count <= float(chances[s]) * left * n for s, count in zip(sizes, counts, strict=True)]
         decks = {s: _of_size(n, s) if f else None for s, f in zip(sizes[taken:], few[taken:], strict=True)}
         whole = np.concatenate([np.zeros((0, n), bool), *(_of_size(n, s) for s in sizes[:taken])])[None]
         return Plan(Some(whole, whole.sum(-1), np.zeros(whole.shape[:2])), weights, chances, steps, decks)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from enodo.core.errors import SamplingWarning, SettlingWarning
+from enodo.core.errors import SamplingWarning, SettlingWarning, warn
 from enodo.core.game import Game
 from enodo.core.question import Question
 from enodo.core.values import along
@@ -142,4 +141,4 @@ def warn_if_loose(q: Question, name: str, values: Tensor, stderr: Tensor, spent:
 
 def _say(q: Question, text: str, kind: type[UserWarning]) -> None:
     q.log.note(text)
-    warnings.warn(text, kind, stacklevel=2)
+    warn(text, kind)

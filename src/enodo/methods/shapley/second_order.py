@@ -63,9 +63,6 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     plan, n, (coalitions, sizes, chance) = pairs.plan, pairs.game.n, Some.joined(pairs.met)
     z, size, left = (torch.from_numpy(t).movedim(0, 1) for t in (coalitions, sizes, chance))
     z, v = z.to(torch.float64), torch.from_numpy(np.concatenate(pairs.seen, 1))
-    counts = np.array([_pairs_of(n, s) for s in range(n // 2 + 1)])
-    rare = np.where(plan.chances, counts / (plan.chances * pairs.count).clip(1e-300), 1)
-    often = torch.from_numpy(rare[sizes.T])
     shrink, products = 0.0, z.new_zeros(*values.shape, n)
     if len(z) >= PER_PRODUCT * n * (n - 1) / 2:
         products, shrink = _products(z, v.sum(0)), n * (n - 1) / 2 / len(z)
@@ -73,9 +70,7 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     fit = _Fit(empty, values, products)
     rest = v - torch.stack([fit(z), fit(1 - z)])
     ends = torch.stack([empty, lifted(pairs.game.full, 0)]) - torch.stack([fit(z[:1] * 0), fit(z[:1] * 0 + 1)])[:, 0]
-    weights = shapley_weights(n - 1)
-    own = [by_size(weights, size, k)[:, None] * often[:, None] for k in (2, 1, 0)]
-    across = [by_size(weights, n - size, k)[:, None] * often[:, None] for k in (0, 1, 2)]
+    own, across = _weights(pairs, size), _weights(pairs, n - size)[::-1]
     both, one, none = (rest[0] * a + rest[1] * b for a, b in zip(own, across, strict=True))
     index = products + by_pair(z, both, -one, none) + (ends.sum(0) / (n - 1))[..., None, None]
     if not pairs.count:
@@ -89,9 +84,28 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     return index, (variance.clamp(min=0) * pairs.count).sqrt() / (1 - shrink)
 
 
-def _pairs_of(n: int, size: int) -> float:
-    """Coalitions of a size, complements aside."""
-    return math.comb(n, size) / (1 + (2 * size == n))
+def _weights(pairs: Pairs, size: Tensor) -> list[Tensor]:
+    """How much coalitions of these sizes, (k, B), count as ones with both, with one and with none: each (k, 1, B)."""
+    plan, n, weights = pairs.plan, pairs.game.n, shapley_weights(pairs.game.n - 1)
+    taken, drawn = size.split([plan.whole.each, pairs.count])
+    chance, some = torch.ones(n + 1, dtype=torch.float64), torch.tensor(list(plan.decks), dtype=torch.long)
+    chance[some] = chance[n - some] = torch.from_numpy(plan.chances)[some] * pairs.count
+
+    def each(less: int) -> Tensor:
+        together = torch.tensor([_share(n, s, less) for s in range(n + 1)], dtype=torch.float64) / chance
+        return torch.cat([by_size(weights, taken, less), by_size(together, drawn, 0)])[:, None]
+
+    return [each(less) for less in (2, 1, 0)]
+
+
+def _share(n: int, size: int, less: int) -> float:
+    """What all coalitions of a size count together, complements aside, as ones with `less` of the two features.
+
+    A quotient of whole numbers, each of which may be too large for a float.
+    """
+    if not 0 <= size - less <= n - 2:
+        return 0.0
+    return math.comb(n, size) / ((1 + (2 * size == n)) * (n - 1) * math.comb(n - 2, size - less))
 
 
 class _Fit:

@@ -1,0 +1,155 @@
+"""What would mend a call that fails within the model: tried on the model before it is told.
+
+A model that is given what it does not take (numbers of another dtype, a picture without rows, labels beside the inputs)
+fails with an error that speaks of its inside. So it is called once more as its user calls it. If it fails at that too,
+the inputs are changed in the ways that are easily forgotten, and a change with which it answers is the remedy that is
+named. If it answers, it may answer this number of rows alone, or numbers without a gradient alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import tree as trees
+from .errors import BadArgument, EnodoError, describe
+from .given import count_rows
+from .points import OUTPUT
+from .running import Call, forward
+from .values import is_continuous
+
+if TYPE_CHECKING:
+    from .question import Question
+
+
+class Change(NamedTuple):
+    """A way to give the inputs otherwise; `fn` of (inputs, a parameter) fails where it makes no sense."""
+
+    fn: Callable[[Any, Tensor], Any]
+    code: str = "{x}"  # how it is written
+    words: str = ""  # what it says
+
+
+def _each(fn: Callable[..., Tensor]) -> Callable[[Any, Tensor], Any]:
+    """`fn` of each tensor of the inputs and the parameter."""
+    return lambda inputs, like: trees.map_tree(lambda t: fn(t, like) if isinstance(t, Tensor) else t, inputs)
+
+
+def _whole(t: Tensor, like: Tensor) -> Tensor:
+    if bool((t != t.round()).any()):
+        raise ValueError("no whole numbers")
+    return t.long()
+
+
+AS_GIVEN = Change(lambda inputs, like: inputs)
+NUMBERS = (
+    AS_GIVEN,
+    Change(_each(lambda t, like: t.to(like.device)), "torch.as_tensor({x}, device={device!r})"),
+    Change(_each(lambda t, like: t.to(like.dtype)), "torch.as_tensor({x}, dtype={dtype})"),
+    Change(_each(lambda t, like: t.to(like)), "torch.as_tensor({x}, dtype={dtype}, device={device!r})"),
+    Change(_each(_whole), "torch.as_tensor({x}, dtype=torch.long)"),
+)
+SHAPES = (
+    AS_GIVEN,
+    Change(_each(lambda t, like: t[None]), "{x}[None]", "one row"),
+    Change(_each(lambda t, like: t.permute(0, 3, 1, 2)), "{x}.permute(0, 3, 1, 2)", "channels before places"),
+    Change(_each(lambda t, like: t.permute(2, 0, 1)[None]), "{x}.permute(2, 0, 1)[None]", "one row, channels first"),
+    Change(lambda inputs, like: _first(inputs), "inputs[0]", "without what goes beside it"),
+    Change(lambda inputs, like: (inputs,), "(inputs,)", "one argument of the model"),
+)
+
+
+def _first(inputs: Any) -> Any:
+    if isinstance(inputs, Tensor):
+        raise TypeError("one tensor")
+    return inputs[0]
+
+
+def mended(question: Question, gradient: bool, error: Exception) -> bool:
+    """Whether a call that failed may go on, with another number of rows a pass; a remedy that is known is raised."""
+    if isinstance(error, EnodoError):
+        return False
+    call, budget = question.call, question.budget
+    sizes = sorted(n for n in {call.rows, 1, 2} if n <= (budget.limit if budget.fixed else n))
+    answered = [n for n in sizes if _answers(call.take(torch.arange(n) % call.rows))]
+    if not answered:
+        remedy = next(_remedies(call), None) or _unlike(call)
+        if remedy is None:
+            return False
+        raise remedy from error
+    if len(sizes) > 1 and len(answered) == 1 and budget.limit != answered[0]:
+        (only,) = answered
+        if budget.fixed:
+            expected = f"{only}, the only number of rows that the model answers"
+            instead = "A model of torch.export answers others if its batch is a dynamic dimension."
+            raise BadArgument("batch_size", str(budget.limit), expected, instead) from error
+        budget.pin(only)
+        rows = f"{only} row{'s' if only > 1 else ''}"
+        question.log.note(f"The model answers {rows} at a time and no other number: batch_size={only}.")
+        return True
+    if gradient and not _answers(call.each(_recorded, call.rows), recorded=True):
+        given = "a model that fails where gradients are recorded, as it computes outside torch"
+        instead = 'Ask one that needs no gradient: "kernel_shap", "feature_ablation", "occlusion" ...'
+        raise BadArgument("method", given, "operations of torch, of which there are gradients", instead) from error
+    return False
+
+
+def _answers(call: Call, recorded: bool = False) -> bool:
+    """Whether the model takes a call, and answers each of its rows; `recorded`: with a graph back to the inputs."""
+    try:
+        output, _ = forward(call, OUTPUT, (), grad=recorded, keep=recorded)
+    except Exception:  # noqa: BLE001 - of whatever kind
+        return False
+    found = [t for _, t in trees.leaves(output) if isinstance(t, Tensor)]
+    return not found or any(t.ndim and len(t) == call.rows for t in found)
+
+
+def _recorded(t: Tensor) -> Tensor:
+    return t.detach().clone().requires_grad_() if is_continuous(t) else t
+
+
+def _remedies(call: Call) -> Iterator[BadArgument]:
+    """A refusal for each change with which the model answers."""
+    parameters = call.model.parameters() if isinstance(call.model, nn.Module) else ()
+    like = next((p for p in parameters if p.is_floating_point()), torch.zeros(()))
+    for shape in SHAPES:
+        for numbers in NUMBERS:
+            try:
+                changed = numbers.fn(call.inputs, like)
+                inputs = shape.fn(changed, like)
+                other = replace(call, inputs=inputs, rows=count_rows(inputs))
+            except Exception:  # noqa: BLE001 - a change that makes no sense here
+                continue
+            idle = changed is call.inputs and numbers is not AS_GIVEN
+            if not idle and inputs is not call.inputs and _answers(other):
+                yield _refusal(call, like, shape, numbers)
+
+
+def _unlike(call: Call) -> BadArgument | None:
+    """A refusal of arguments that the model has no such parameters for, or lacks."""
+    fn = call.model.forward if isinstance(call.model, nn.Module) else call.model
+    try:
+        takes = signature(fn)
+    except (TypeError, ValueError):  # it does not say
+        return None
+    try:
+        replace(call, model=takes.bind)(call.inputs)
+    except TypeError as mismatch:
+        names = ", ".join(takes.parameters)
+        return BadArgument("inputs", describe(call.inputs), f"what the model takes: {names}", f"({mismatch})")
+    return None
+
+
+def _refusal(call: Call, like: Tensor, shape: Change, numbers: Change) -> BadArgument:
+    single = isinstance(call.inputs, Tensor)
+    x = numbers.code.format(x="x" if single else "t", dtype=like.dtype, device=str(like.device))
+    code = shape.code.format(x=x) + ("" if single or "inputs" in shape.code else " for each tensor t")
+    called = "model(x)" if single else "model(**inputs)" if isinstance(call.inputs, Mapping) else "model(*inputs)"
+    given = f"{describe(call.inputs)}, which the model does not take as {called}"
+    told = f" ({shape.words})" if shape.words else ""
+    return BadArgument("inputs", given, "inputs that it answers", f"It answers {code}{told}.")

@@ -1,0 +1,116 @@
+"""A call that the model does not take: the remedy that is named was tried, and the model's own faults stay its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import enodo
+
+table = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+pictures = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 2)).eval()
+x = torch.linspace(-1, 1, 20).view(5, 4)
+picture = torch.linspace(0, 1, 3 * 8 * 8).view(3, 8, 8)
+
+
+class Person(nn.Module):
+    """A model of two named inputs."""
+
+    def forward(self, age: Tensor, job: Tensor) -> Tensor:
+        return torch.stack([age.sum(1), job.sum(1)], 1)
+
+
+class Wrapped(nn.Module):
+    """A model that takes its inputs in one dict."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return table(batch["x"])
+
+
+CASES: dict[str, tuple[Any, Any, str]] = {
+    "other numbers": (table, x.double(), "torch.as_tensor(x, dtype=torch.float32)"),
+    "of numpy": (table, x.double().numpy(), "torch.as_tensor(x, dtype=torch.float32)"),
+    "whole numbers": (table, x.long(), "dtype=torch.float32"),
+    "bytes": (pictures, (picture[None] * 255).byte(), "dtype=torch.float32"),
+    "ids as floats": (words, torch.ones(2, 5), "torch.as_tensor(x, dtype=torch.long)"),
+    "one row": (table, x[0], "x[None]"),
+    "one row of other numbers": (table, x[0].double(), "torch.as_tensor(x, dtype=torch.float32)[None]"),
+    "one picture": (pictures, picture, "x[None]"),
+    "channels last": (pictures, picture.permute(1, 2, 0)[None], "x.permute(0, 3, 1, 2)"),
+    "one picture, channels last": (pictures, picture.permute(1, 2, 0), "x.permute(2, 0, 1)[None]"),
+    "labels beside": (table, (x, torch.zeros(5)), "inputs[0]"),
+    "a dict in one argument": (Wrapped().eval(), {"x": x}, "(inputs,)"),
+    "an argument that lacks": (Person().eval(), {"age": x}, "age, job"),
+    "an argument misspelt": (Person().eval(), {"age": x, "jop": x}, "age, job"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "feature_ablation"])
+def test_what_the_model_does_not_take(name: str, method: str) -> None:
+    model, inputs, said = CASES[name]
+    with pytest.raises(enodo.BadArgument) as refused:
+        enodo.explain(model, inputs, method, target=1)
+    assert said in str(refused.value)
+    if refused.value.argument != "target":  # a layer that takes one row by itself, so that only the answer is another
+        assert refused.value.argument == "inputs"
+        assert isinstance(refused.value.__cause__, Exception)
+
+
+@pytest.mark.parametrize("method", ["gradient", "kernel_shap"])
+def test_a_fault_of_the_model_is_told_as_it_is(method: str) -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        enodo.explain(broken, x, method, target=1)
+
+
+def only(rows: int) -> Any:
+    """A model that answers one number of rows."""
+
+    def model(x: Tensor) -> Tensor:
+        if len(x) != rows:
+            raise AssertionError(len(x))
+        answer: Tensor = table(x)
+        return answer
+
+    return model
+
+
+@pytest.mark.parametrize(("answered", "given"), [(1, 1), (1, 5), (5, 5)])
+@pytest.mark.parametrize("method", ["integrated_gradients", "smoothgrad", "kernel_shap", "feature_ablation"])
+def test_a_model_of_one_number_of_rows(method: str, answered: int, given: int) -> None:
+    found = enodo.explain(only(answered), x[:given], method, target=1)
+    plain = enodo.explain(table, x[:given], method, target=1)
+    assert torch.allclose(found.tensor, plain.tensor, atol=1e-5)
+    assert any(f"batch_size={answered}" in note for note in found.notes)
+
+
+def test_a_number_of_rows_that_it_does_not_answer() -> None:
+    with pytest.raises(enodo.BadArgument, match="batch_size: got 10; expected 5, the only number of rows"):
+        enodo.explain(only(5), x, batch_size=10, target=1)
+
+
+def test_an_exported_model() -> None:
+    program = torch.export.export(table, (x[:1],))
+    for model in (program, program.module()):
+        found = enodo.explain(model, x, target=1)
+        assert torch.allclose(found.tensor, enodo.explain(table, x, target=1).tensor, atol=1e-5)
+
+
+def outside(x: Any) -> np.ndarray[Any, Any]:
+    """A model that computes in numpy, as those of scikit-learn do."""
+    return np.tanh(np.asarray(x)) @ np.ones((4, 3))
+
+
+def test_a_model_that_answers_arrays() -> None:
+    found = enodo.explain(outside, x, "exact_shapley", target=1)
+    assert torch.allclose(found.tensor, torch.tanh(x).to(found.tensor.dtype), atol=1e-6)
+    with pytest.raises(enodo.BadArgument, match=r"method: got a model that fails .*kernel_shap"):
+        enodo.explain(outside, x, target=1)

@@ -29,7 +29,7 @@ def deviations(noise: Any, x: Values) -> Values:
             refuse("noise", one, "a standard deviation, 0 or more", kind=BadType)
         if not 0 <= one < float("inf"):
             refuse("noise", one, "a standard deviation, 0 or more, finite")
-    return Values(t.new_tensor(one) for t, one in zip(x.leaves, each, strict=True))
+    return Values(torch.tensor(one, dtype=t.dtype, device=t.device) for t, one in zip(x.leaves, each, strict=True))
 
 
 @lru_cache(maxsize=1024)

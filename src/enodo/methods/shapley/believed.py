@@ -21,7 +21,7 @@ SPREAD = 2.0  # how much larger than most a value may be for what the ridge take
 
 
 def believed(a: Tensor, y: Tensor, held: bool, rounding: float) -> tuple[Tensor, Tensor]:
-    """Values x of a x = y + noise and their standard errors, (T, B, n), for a (B, m, n) and y (B, T, m).
+    """Values x of a x = y + noise and their standard errors, (B, T, n), for a (B, m, n) and y (B, T, m).
 
     `held` tells that the rows of `a` sum to zero, so that of x the part that is alike in all is not asked about, and
     `rounding` how far off y is by itself, relative to its size.
@@ -50,4 +50,4 @@ def believed(a: Tensor, y: Tensor, held: bool, rounding: float) -> tuple[Tensor,
     drawn = typical * (kept.square() * noise / lever.clamp(min=1e-300)) @ along
     variance = drawn + lost_twice * typical + SPREAD * lost.square() * each.square()
     mean = (counts * each).sum(0)
-    return mean.movedim(0, 1), (counts * (variance + (each - mean).square())).sum(0).sqrt().movedim(0, 1)
+    return mean, (counts * (variance + (each - mean).square())).sum(0).sqrt()

@@ -50,7 +50,7 @@ def balance(attribution: Attribution, answer: str, baseline: str, unit: str = ""
     share = abs(gap) / abs(difference) if difference else float("inf") if gap else 0.0
     missing = share_of(gap, difference)
     told = (
-        f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline}: "
+        f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline or 'what it is compared with'}: "
         f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}; "
         f"{missing} of the difference is unaccounted for."
     )

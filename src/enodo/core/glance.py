@@ -113,7 +113,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
         return None
     model = eager(model)
     state, rows = State.of(model), inputs.shape[0]
-    if state.training or state.compiled or state.copies or state.shortcuts:
+    if state.writes(model) or state.compiled or state.copies or state.shortcuts:
         return None
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)
     point, name = locate(terms["wrt"], model, "wrt")

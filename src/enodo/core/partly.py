@@ -54,6 +54,8 @@ class Partly:
         if self.failed or k == 1:
             return None
         q = self.q
+        if q.call.state.writes(q.call.model):
+            return None
         patch = _patch(q.x.leaves[0], x.leaves[0][:, 0]) if q.wrt.at_inputs else None
         if q.wrt.at_inputs and patch is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,12 +19,13 @@ from .lasting import dataclass
 from .places import Visit, Where, captured
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
-from .state import State
+from .state import State, without_compiling
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
 _NOTHING = nullcontext()
+_modes: Callable[[], int] = torch._C._len_torch_function_stack  # of function modes, whoever entered them
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +118,9 @@ def _forward(
     leave, hooked = not score and bool(visits), of.layer is not None
     for visit in visits:
         leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
-    around = call.state.contexts(call.model)
+    ends = of.layer is not None and of.call is not None and of.call >= 0
     stand_ins = state.stand_ins(call.model)
+    around = state.contexts(call.model, stand_ins, not (leave or ends))
     if keep:
         around.append(_plain_attention)
     with torch.set_grad_enabled(grad):
@@ -127,7 +130,7 @@ def _forward(
         if hooked:
             layers = [layer for visit in visits for layer in visit.layers(leave)]
             if of.layer is not None:
-                layers.append((of, _capture(of, call.rows, seen, leave=of.call is not None and of.call >= 0)))
+                layers.append((of, _capture(of, call.rows, seen, leave=ends)))
             around.append(Watched(layers))
         tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
@@ -141,6 +144,8 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
+        if _may_compile() and (state.compiled or around or _modes()):
+            around.insert(0, without_compiling())
         with _all_of(around):
             output = _output(call, inputs, within, rules)
     load = None if watch is None else watch.load
@@ -149,6 +154,15 @@ def _forward(
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def _may_compile() -> bool:
+    """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
+
+    It would then see constants in what they hand out, and gradients that are others. So wherever a place or an
+    operation is looked at, the model runs uncompiled: also functions in it that nothing tells to be compiled.
+    """
+    return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
@@ -17,10 +18,24 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttenti
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 
 
+Versions = tuple[tuple[int, int], ...]  # of buffers: which tensors they are, and how often each was written into
+_quiet: weakref.WeakKeyDictionary[nn.Module, Versions] = weakref.WeakKeyDictionary()  # buffers no pass has changed
+
+
 @lru_cache(maxsize=4096)
-def _kind(layer: type) -> tuple[bool, bool]:
-    """Of a class: whether torch may run it as one operation, and whether it acts differently in train mode."""
-    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING)
+def _kind(layer: type) -> tuple[bool, bool, bool, bool]:
+    """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled.
+
+    And may it write into buffers in eval mode: torch's own modules do not.
+    """
+    compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
+    own = not layer.__module__.startswith("torch.nn.")
+    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own
+
+
+def _is_compiled(fn: Any) -> bool:
+    """Whether a function is what torch.compile made of another."""
+    return hasattr(fn, "_torchdynamo_orig_callable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +47,7 @@ class State:
     training: bool = False  # the model, or a layer in it that acts differently then
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
     copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
+    versions: Versions = ()  # of the buffers that the model itself may write into
 
     @staticmethod
     def of(model: Any) -> State:
@@ -40,6 +56,7 @@ class State:
             return State()
         weights, compiled, training, shortcuts = 0, False, in_train_mode(model), False
         copies: dict[int, Tensor] = {}
+        versions: list[tuple[int, int]] = []
         todo, met = [model], {id(model)}
         for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
             if inner := m._modules:
@@ -47,8 +64,9 @@ class State:
                     if child is not None and id(child) not in met:
                         met.add(id(child))
                         todo.append(child)
-            fused, wary = _kind(type(m))  # type: ignore[arg-type]  # mypy holds classes of modules for unhashable
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in inner
+            fused, wary, made, own = _kind(type(m))  # type: ignore[arg-type]  # mypy holds them for unhashable
+            compiled = compiled or made or m._compiled_call_impl is not None or "_orig_mod" in inner
+            compiled = compiled or ("forward" in vars(m) and _is_compiled(m.forward))
             shortcuts = shortcuts or fused
             training = training or (wary and m.training)
             for held in (m._parameters, m._buffers):
@@ -57,20 +75,42 @@ class State:
                         weights += t.nbytes
                         if t.is_inference():
                             copies[id(t)] = t.detach().clone()
-        return State(weights, compiled, training, shortcuts, copies)
+                        elif own and held is m._buffers:
+                            versions.append((id(t), t._version))
+        return State(weights, compiled, training, shortcuts, copies, tuple(versions))
+
+    def writes(self, model: Any) -> bool:
+        """Whether a pass may change buffers: in train mode, and where it is not known that the last one did not."""
+        return self.training or (bool(self.versions) and _quiet.get(model) != self.versions)
 
     def stand_ins(self, model: Any) -> Mapping[int, Tensor]:
         """By id, what calls of a pass are to be given in the place of: of buffers that it would change, copies."""
-        if not self.training:
+        if not self.writes(model):
             return self.copies
         return {**self.copies, **{id(b): b.detach().clone() for b in model.buffers()}}
 
-    def contexts(self, model: Any) -> list[Any]:
-        """What a pass has to run within."""
-        around: list[Any] = [as_found(model)] if self.training else []
-        if self.compiled and hasattr(torch.compiler, "set_stance"):
-            around.append(_without_compiling())
-        return around
+    def contexts(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> list[Any]:
+        """What a pass that is given `stand_ins` has to run within; a `whole` one is not left early."""
+        return [self._as_found(model, stand_ins, whole)] if self.writes(model) else []
+
+    @contextmanager
+    def _as_found(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> Iterator[None]:
+        """A pass that may write into buffers is given copies, and draws random numbers in train mode.
+
+        Puts back buffers that were exchanged for others, and the state of the random generators. A whole pass in eval
+        mode that changed nothing tells that the next one needs no copies, for as long as nobody writes.
+        """
+        kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
+        try:
+            with torch.random.fork_rng(enabled=self.training):
+                yield
+            changed = any(now.get(name) is not t for now, before in kept for name, t in before.items())
+            changed = changed or any(copy.is_inference() or copy._version for copy in stand_ins.values())
+            if whole and not (self.training or changed):
+                _quiet[model] = self.versions
+        finally:
+            for now, before in kept:
+                now.update(before)
 
 
 def in_train_mode(model: nn.Module) -> bool:
@@ -92,21 +132,7 @@ def eager(model: Any) -> Any:
 
 
 @contextmanager
-def _without_compiling() -> Iterator[None]:
+def without_compiling() -> Iterator[None]:
+    """Run functions that torch.compile made of others as those others."""
     with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
         yield
-
-
-@contextmanager
-def as_found(model: Any) -> Iterator[None]:
-    """A model in train mode changes buffers (batch statistics; the pass is given copies) and draws random numbers.
-
-    Puts back buffers that were exchanged for others, and the state of the random generators.
-    """
-    kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
-    try:
-        with torch.random.fork_rng(enabled=True):
-            yield
-    finally:
-        for now, before in kept:
-            now.update(before)

@@ -49,8 +49,11 @@ def need_all(n: int, max_evaluations: int, instead: str) -> None:
 
 
 def lifted(scores: Tensor, lead: int = 1) -> Tensor:
-    """Scores (k, B) or (k, T, B) as (k, T, B) in float64; `lead` counts the dimensions before the targets."""
-    scores = scores.detach().to(torch.float64)
+    """Scores (k, B) or (k, T, B) as (k, T, B) in float64, on the host, which solves small systems faster than a GPU.
+
+    `lead` counts the dimensions before the targets.
+    """
+    scores = scores.detach().to("cpu", torch.float64)
     return scores if scores.ndim == lead + 2 else scores.unsqueeze(lead)
 
 

@@ -22,7 +22,6 @@ the tensors it was given: code of the model may write into those later.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +31,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
-from .errors import refuse
+from .errors import refuse, warn
 from .ledger import Ledger
 from .nodes import Waiting, made_within, ruled
 from .operations import (
@@ -288,7 +287,7 @@ class Rules(TorchFunctionMode):
         elif callable(self.on_unknown):
             self.on_unknown(name, spot)
         elif self.on_unknown == "warn":
-            warnings.warn(f"{name!r} at {spot}, {why}: its own gradient is taken.", stacklevel=4)
+            warn(f"{name!r} at {spot}, {why}: its own gradient is taken.")
         else:
             given = f"the operation {name!r} at {spot}, {why}"
             instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,12 +19,13 @@ from .lasting import dataclass
 from .places import Visit, Where, captured
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
-from .state import State
+from .state import State, without_compiling
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
 _NOTHING = nullcontext()
+_modes: Callable[[], int] = torch._C._len_torch_function_stack  # of function modes, whoever entered them
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,8 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
+        if _may_compile() and (state.compiled or around or _modes()):
+            around.insert(0, without_compiling())
         with _all_of(around):
             output = _output(call, inputs, within, rules)
     load = None if watch is None else watch.load
@@ -150,6 +154,15 @@ def _forward(
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def _may_compile() -> bool:
+    """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
+
+    It would then see constants in what they hand out, and gradients that are others. So wherever a place or an
+    operation is looked at, the model runs uncompiled: also functions in it that nothing tells to be compiled.
+    """
+    return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ generator is neither read nor moved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,22 @@ def deviations(noise: Any, x: Values) -> Values:
     return Values(torch.tensor(one, dtype=t.dtype, device=t.device) for t, one in zip(x.leaves, each, strict=True))
 
 
+@lru_cache(maxsize=1024)
+def _name(seed: int, key: tuple[int, ...]) -> int:
+    """What a row's generator starts from.
+
+    The key is a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0])
+
+
 class Streams:
     """One generator for each row; `keys` name the rows: their number in the batch, and of which copy of it."""
 
     def __init__(self, seed: int, keys: Sequence[tuple[int, ...]]) -> None:
         self.generators = []
         for key in keys:
-            # a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3
-            state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1)
-            self.generators.append(torch.Generator().manual_seed(int(state[0])))
+            self.generators.append(torch.Generator().manual_seed(_name(seed, key)))
 
     def normal(self, like: Values) -> Values:
         """Standard normal numbers in the shapes (B, ...), dtypes and devices of `like`."""

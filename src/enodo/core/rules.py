@@ -137,7 +137,7 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
-        if self._begun and (now := _sequence()) != self._nodes:  # asked of all calls: the next may have to do with constants
+        if self._begun and (now := _sequence()) != self._nodes:  # also before a call on constants, which is forgotten
             self._look_back(now)
         if self._begun and (any(map(is_live, args)) or (kwargs and any(map(is_live, kwargs.values())))):
             if self._hidden:

@@ -106,13 +106,15 @@ def own(op: Op) -> Pull:
 class Plain:
     """The operation's own gradient is what the method wants: it is linear in what is on the path.
 
-    `by` does the same as the operation, where torch takes the gradient of that slowly.
+    by      does the same as the operation, where torch takes the gradient of that slowly
+    moves   it but lays values out anew, so that its gradient keeps none of them
     """
 
     by: Callable[..., Any] | None = None
+    moves: bool = False
 
 
-PLAIN = Plain()
+PLAIN, MOVED = Plain(), Plain(moves=True)
 
 
 @dataclass(frozen=True)

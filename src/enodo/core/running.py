@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -23,7 +23,6 @@ from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
-_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +141,9 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
-        with _all_of(around):
+        with ExitStack() as entered:
+            for context in around:
+                entered.enter_context(context)
             output = _output(call, inputs, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
@@ -150,21 +151,6 @@ def _forward(
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
-
-
-@contextmanager
-def _entered(contexts: Sequence[Any]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
-
-
-def _all_of(contexts: Sequence[Any]) -> Any:
-    """One context for any number of them, entered in order; most passes have none or one."""
-    if not contexts:
-        return _NOTHING
-    return contexts[0] if len(contexts) == 1 else _entered(contexts)
 
 
 def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:

@@ -106,10 +106,12 @@ def own(op: Op) -> Pull:
 class Plain:
     """The operation's own gradient is what the method wants: it is linear in what is on the path.
 
-    `by` does the same as the operation, where torch takes the gradient of that slowly.
+    `by` does the same as the operation, where torch takes the gradient of that slowly: `alone` says whether that pays
+    for one gradient too, or only where many are taken through the same pass, or derivatives of them.
     """
 
     by: Callable[..., Any] | None = None
+    alone: bool = True
 
 
 PLAIN = Plain()

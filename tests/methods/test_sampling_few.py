@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 import enodo
 from enodo import SamplingWarning
-from tests.methods.games import ask, smooth_game
+from tests.methods.games import Score, ask, numbered, pairwise_game, random_game, smooth_game
 
 N = 12
 
@@ -25,6 +27,55 @@ def test_values_that_would_fit_every_pair_do_not_go_astray(method: str, evaluati
     off = found.tensor - exact
     assert off.norm(dim=1).max() < 1.2 * exact.norm()
     assert (off.abs() <= 2 * found.stderr).double().mean() > 0.88
+
+
+def threes(x: torch.Tensor) -> torch.Tensor:
+    weights = torch.randn(N, N, N, generator=torch.Generator().manual_seed(0)).double()
+    return torch.einsum("ri,rj,rk,ijk->r", *[2 * x - 1] * 3, weights) / N
+
+
+def choices(x: torch.Tensor) -> torch.Tensor:
+    """What few coalitions turn on: conjunctions and a disjunction."""
+    return 2 * x[:, :3].prod(1) + x[:, 3:6].amax(1) + x[:, 6] * (1 - x[:, 7]) + 0.3 * x[:, :8].sum(1)
+
+
+ANYTHING = random_game(N)[1]
+GAMES: dict[str, Score] = {
+    "network": lambda x: smooth_game(N)(x)[:, 1],
+    "threes": threes,
+    "choices": choices,
+    "anything": lambda x: ANYTHING(x)[:, 0],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("method", ["kernel_shap", "banzhaf"])
+def test_more_pairs_are_never_worse_and_intervals_hold(method: str, game: str) -> None:
+    """Errors of n pairs were up to twice those of n - 1, and the stated ones twice as large again."""
+    every = ((torch.arange(1 << N)[:, None] >> torch.arange(N)) & 1).double()
+    table = GAMES[game](every)
+    exact, errors = ask(lambda x: table[numbered(x)], N, method, max_evaluations=1 << N).tensor, list[float]()
+    for pairs in (N - 1, N, N + 2, 16, 24, 36, 60):
+        found = ask(lambda x: table[numbered(x)], N, method, rows=300, max_evaluations=2 * pairs)
+        off = found.tensor - exact
+        errors.append(float(off.square().mean().sqrt()))
+        assert (off.abs() <= 2 * found.stderr).double().mean() >= 0.92
+        assert found.stderr.square().mean().sqrt() < 1.8 * errors[-1]
+    assert all(more < 1.03 * fewer for fewer, more in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize(("method", "pairs"), [("kernel_shap", N + 1), ("banzhaf", N + 2), ("kernel_shap", 2 * N)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_additive_games_are_exact_from_where_a_fit_is_no_accident(method: str, pairs: int, dtype: torch.dtype) -> None:
+    """Features that act in twos too: they are additive to pairs of complements. Rows are each their own sample."""
+    model, x = pairwise_game(N), torch.ones(100, N, dtype=dtype)
+    exact = enodo.explain(lambda x: model(x.double()).to(dtype), x[:1], method, max_evaluations=1 << N).tensor
+    found = enodo.explain(lambda x: model(x.double()).to(dtype), x, method, max_evaluations=2 * pairs)
+    off = (found.tensor - exact).norm(dim=1) / exact.norm()
+    assert off.median() < (1e-3 if dtype == torch.float32 else 1e-9)
+    unsure = 2 * found.stderr.norm(dim=1) + 1e-6 * exact.norm()
+    assert ((found.tensor - exact).norm(dim=1) <= 2 * unsure).double().mean() > 0.98
 
 
 @pytest.mark.parametrize("method", ["kernel_shap", "banzhaf", "lime"])

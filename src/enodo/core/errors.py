@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
+import types
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -48,6 +52,24 @@ class SamplingWarning(UserWarning):
 
 class TrainModeWarning(UserWarning):
     """The model is in train mode, so that dropout and batch statistics are part of what is explained."""
+
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_ROOMS = [os.path.join(os.path.dirname(_HERE), room) for room in ("rules", "methods", "metrics", "captum")]
+_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, *_ROOMS))
+
+
+def is_users(frame: types.FrameType) -> bool:
+    """Whether what runs there is neither torch's nor this library's; models that come with it are as a user's."""
+    return not os.path.abspath(frame.f_code.co_filename).startswith(_HIDDEN)
+
+
+def warn(text: str, kind: type[Warning] = UserWarning) -> None:
+    """Warn at the innermost line that is the user's."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and not is_users(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level)
 
 
 def refuse(

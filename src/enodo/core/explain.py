@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from . import tree as trees
 from .absence import Absence
 from .batch import Batch
 from .budget import Budget, is_out_of_memory
-from .errors import BadType, TrainModeWarning, describe, refuse, remark
+from .errors import BadType, TrainModeWarning, describe, refuse, remark, warn
 from .gather import gathered
 from .given import baseline_like, count_rows, plain, tensors
 from .glance import glanced
@@ -187,11 +186,10 @@ def examined(model: Callable[..., Any]) -> tuple[Callable[..., Any], State]:
     model = eager(model)
     state = State.of(model)
     if state.training:
-        warnings.warn(
+        warn(
             "The model is in train mode: dropout and batch statistics become part of the explanation. "
             "Call model.eval() first.",
             TrainModeWarning,
-            stacklevel=4,
         )
     return model, state
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from .errors import is_users
 
 Path = tuple[Any, ...]
 
@@ -35,9 +36,6 @@ _ABOUT = frozenset(  # what is asked about a tensor, not about its values
 )
 _OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_ROOMS = [os.path.join(os.path.dirname(_HERE), room) for room in ("rules", "methods", "metrics", "captum")]
-_HIDDEN = tuple(f + os.sep for f in (os.path.dirname(torch.__file__), _HERE, *_ROOMS))
 
 
 @dataclass(frozen=True)
@@ -275,9 +273,8 @@ def caller() -> Spot:
     running: list[nn.Module] = []
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        if not file and not os.path.abspath(code.co_filename).startswith(_HIDDEN):
-            file, line = code.co_filename, frame.f_lineno
+        if not file and is_users(frame):
+            file, line = frame.f_code.co_filename, frame.f_lineno
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module):
             running.append(owner)

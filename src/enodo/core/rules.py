@@ -22,7 +22,6 @@ the tensors it was given: code of the model may write into those later.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +31,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import tree as trees
-from .errors import refuse
+from .errors import refuse, warn
 from .ledger import Ledger
 from .nodes import Waiting, made_within, ruled
 from .operations import (
@@ -61,9 +60,9 @@ _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the
 
 
 def _computes(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call gives a tensor on the path; else it asks for a shape, say."""
-    out = func(*args, **kwargs)
-    return isinstance(out, Tensor) and out.requires_grad
+    """Whether a call gives one tensor of numbers, on the path; else it asks for a shape, say."""
+    y, *aux = parts(func(*args, **kwargs)) or (None,)
+    return isinstance(y, Tensor) and y.requires_grad and not any(isinstance(t, Tensor) and t.requires_grad for t in aux)
 
 
 class Rules(TorchFunctionMode):
@@ -168,28 +167,31 @@ class Rules(TorchFunctionMode):
         """Whether the graph of this pass reaches back to parameters and inputs."""
         return self.true is not None or (self.record is not None and self.record.keep)
 
-    def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+    def _found(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        """What the table says of a call: for the module that is running, or for the operation."""
         treatment = self.table.entries.get(met.name)
         if self.table.modules and not self._inside and met.name not in _MOVES:
             special = self.table.modules.get(running_module())
             if special is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
                 treatment = special
-        if isinstance(treatment, Depends):
-            treatment = treatment.choose(*args, **kwargs)
+        return treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
+
+    def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        treatment = self._found(func, met, in_place, args, kwargs)
         if treatment is None:
             if met.composite and func not in self._inside:
                 self._tell(met.name, "decomposed")
                 with self._within(func):
                     return opened(func)(*args, **kwargs)
-            # its own gradient, but at values that no rule has bent
-            if not (self.table.others is not None and self._keeps and (in_place or _computes(func, args, kwargs))):
-                unasked = self.table.others is not None and self.report is None
-                return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
-            treatment = own
+            if self.table.others is None or self.report is not None:
+                return self._unknown(func, met.name, args, kwargs)
+            treatment = self.table.others
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
-            by = treatment.by if treatment.alone or self.pairs or self._keeps else None
-            return (by or func)(*args, **kwargs)
+            if not self._keeps or treatment.moves or not (in_place or _computes(func, args, kwargs)):
+                by = treatment.by if treatment.alone or self.pairs else None
+                return (by or func)(*args, **kwargs)
+            treatment = own  # what its gradient keeps are then values that no rule has bent
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
             bend(out, treatment.fn)
@@ -286,7 +288,7 @@ class Rules(TorchFunctionMode):
         elif callable(self.on_unknown):
             self.on_unknown(name, spot)
         elif self.on_unknown == "warn":
-            warnings.warn(f"{name!r} at {spot}, {why}: its own gradient is taken.", stacklevel=4)
+            warn(f"{name!r} at {spot}, {why}: its own gradient is taken.")
         else:
             given = f"the operation {name!r} at {spot}, {why}"
             instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."

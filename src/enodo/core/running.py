@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,11 +19,12 @@ from .lasting import dataclass
 from .places import Visit, Where, captured
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
-from .state import State
+from .state import State, without_compiling
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
+_modes: Callable[[], int] = torch._C._len_torch_function_stack  # of function modes, whoever entered them
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,16 +143,24 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
-        with ExitStack() as entered:
-            for context in around:
-                entered.enter_context(context)
-            output = _output(call, inputs, within, rules)
+        if _may_compile() and (state.compiled or around or _modes()):
+            around.insert(0, without_compiling())
+        output = _output(call, inputs, around, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def _may_compile() -> bool:
+    """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
+
+    It would then see constants in what they hand out, and gradients that are others. So wherever a place or an
+    operation is looked at, the model runs uncompiled: also functions in it that nothing tells to be compiled.
+    """
+    return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
 def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
@@ -177,12 +187,18 @@ class Recomputes(Exception):
     """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
 
 
-def _output(call: Call, inputs: Any, within: bool, rules: Rules | None) -> Any:
-    """The model's output, None where the pass is left early; `within`: whether a place in the model is asked about."""
+def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
+    """The model's output, in contexts entered in order; None where the pass is left early.
+
+    `within`: whether a place in the model is asked about.
+    """
     try:
-        output = call(inputs)
-        if rules is not None:
-            rules.finish(output)
+        with ExitStack() as entered:
+            for context in around:
+                entered.enter_context(context)
+            output = call(inputs)
+            if rules is not None:
+                rules.finish(output)
         return output
     except Stop:
         return None

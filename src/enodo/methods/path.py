@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from enodo.core import quadrature
-from enodo.core.errors import BadType, SettlingWarning, about, refuse
+from enodo.core.errors import BadType, SettlingWarning, about, refuse, warn
 from enodo.core.question import Question
 from enodo.core.streaming import Points
 from enodo.core.values import Values, accumulator, along
@@ -143,7 +142,7 @@ def settle(q: Question, tol: float, sizes: list[int], attempt: Attempt) -> Value
             f"tol={tol:g} was asked for. Raise max_steps, or choose a baseline that the model handles better."
         )
         q.log.note(text)
-        warnings.warn(text, SettlingWarning, stacklevel=2)
+        warn(text, SettlingWarning)
     return answer
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from enodo.core.ledger import Unpairable, same
 from enodo.core.operations import caller, tensors_in
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Treatment, UnknownOperation
+from enodo.core.tables import MOVED, Depends, Op, Pull, Treatment, UnknownOperation
 
 from .differences import reference, unread
 
@@ -62,7 +62,7 @@ def _adds(op: Op) -> bool:
 
 def _by_tensors(*args: Any, **kwargs: Any) -> Treatment:
     indexed = any(not t.is_floating_point() for _, t in tensors_in(args, kwargs))
-    return chosen if indexed else PLAIN
+    return chosen if indexed else MOVED
 
 
 CHOICES: dict[str, Treatment] = {

@@ -32,7 +32,7 @@ AT_ONCE = 32  # masks made together, whatever a pass may have, so that draws do 
     paper="Petsiuk et al. 2018, arXiv:1806.07421, equation 6",
     when="Pictures and any model: smooth maps of where what is seen raises the score, without gradients.",
     needs="score absence",
-    claims="shared",
+    claims="shared cells",
 )
 def rise(
     q: Question,

@@ -18,6 +18,8 @@ from enodo.core.streams import Streams
 from .balance import ranks
 from .every import lifted
 
+DOUBT = 3.0  # features for which the pairs are taken to be independent, beside those that were measured
+
 
 class Orders:
     """The estimate of the values of features from pairs of orders.
@@ -31,7 +33,7 @@ class Orders:
         self.cost = 2 * max(game.n - 1, 1)
         self.details: dict[str, Tensor] = {}
         self.gains: list[Tensor] = []  # each (units, T, B, n)
-        self.spans: list[Tensor] = []  # the difference between the two of a pair, likewise
+        self.spans: list[Tensor] = []  # half of what the two of a pair differ by, likewise, of pairs drawn alone
 
     def more(self, units: int) -> None:
         """Draw and evaluate this many pairs more."""
@@ -46,28 +48,43 @@ class Orders:
             step = torch.where(at < half, step, n - step).to(both.dtype)
             return both.index_select(0, at // steps) < step[:, None, None]
 
-        ends = torch.stack([lifted(self.game.empty, 0), lifted(self.game.full, 0)])
+        empty, full = lifted(self.game.empty, 0), lifted(self.game.full, 0)
         found = [lifted(s) for _, _, s in self.game.stream(2 * half, make)]
-        scores = torch.cat([ends[:0], *found]).unflatten(0, (2, units, steps))
-        start, end = (e.expand(units, 1, *e.shape) for e in ends)
-        there = torch.cat([start, scores[0], end], 1).diff(dim=1)
-        back = -torch.cat([end, scores[1], start], 1).diff(dim=1)
-        at = rank.to(ends.device)[:, None].expand(-1, ends.shape[1], -1, -1)
-        there, back = (t.movedim(1, -1).gather(-1, at) for t in (there, back))
-        self.gains.append((there + back) / 2)
-        self.spans.append((there - back) / 2)
+        scores = torch.cat([empty[None][:0], *found]).unflatten(0, (2, units, steps))
+        at = rank.to(full.device)[:, None].expand(-1, len(full), -1, -1)
+
+        def gained(first: Tensor, between: Tensor, last: Tensor) -> Tensor:
+            ends = [t.expand(units, 1, *t.shape) for t in (first, last)]
+            along = torch.cat([ends[0], between, ends[1]], 1).diff(dim=1)
+            return along.movedim(1, -1).gather(-1, at) / 2
+
+        # the reverse is met backwards: what it adds has the other sign
+        self.gains.append(gained(empty - full, scores[0] - scores[1], full - empty))
+        if units == 1:
+            self.spans.append(gained(empty + full, scores[0] + scores[1], empty + full))
 
     def answer(self) -> tuple[Tensor, Tensor]:
-        """Values of features and their standard errors, (T, B, n)."""
+        """Values of features and their standard errors, (T, B, n).
+
+        The pairs make up for one another, so their mean is off by less than that of pairs drawn one by one. How much
+        less is told by the two halves of the pairs, each balanced in itself: the difference between them is one number
+        a feature, but all features together say which share of the variance is left. The halves of a single round make
+        up for one another too, and so differ by more than their mean is off, never by less.
+        """
         gains = torch.cat(self.gains)
         if len(gains) == 1:  # the two of a pair, as if they were independent, which errs to the safe side
             return gains[0], torch.cat(self.spans)[0].abs()
-        return gains.mean(0), gains.std(0) / len(gains) ** 0.5
+        units, half, mean = len(gains), len(gains) // 2, gains.mean(0)
+        alone = gains.var(0) / units  # of the mean, if the pairs were drawn one by one
+        apart = (gains[:half].mean(0) - mean).square() * (half / (units - half))  # as the halves of the pairs tell it
+        doubt = DOUBT * alone.amax(-1)
+        share = (apart.sum(-1) + doubt) / (alone.sum(-1) + doubt).clamp_(min=1e-300)
+        return mean, (alone * share[..., None]).sqrt_()
 
     @property
-    def freedom(self) -> int:
-        """Of the standard errors: what the pairs leave besides their mean."""
-        return max(sum(map(len, self.gains)) - 1, 1)
+    def freedom(self) -> float:
+        """Of the standard errors: what the pairs leave besides their mean, or the features beside their sum."""
+        return max(min(sum(map(len, self.gains)), self.game.n + DOUBT) - 1, 1)
 
     def keep(self, game: Game, rows: Tensor) -> Orders:
         """The same estimate for some of the rows."""

@@ -16,7 +16,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.streams import Streams
 from enodo.core.values import Values
-from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
+from enodo.methods.shapley.every import check_evaluations, fits, lifted, several, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
 from enodo.methods.shapley.pairs import SINGULAR
@@ -34,6 +34,7 @@ PENALISED = {"lasso": lasso, "ridge": ridge}
     paper="Ribeiro et al. 2016, arXiv:1602.04938, equation 1",
     when="A short list of the features that matter around an input, with how well a linear model fits there.",
     needs="score absence",
+    wants=several,
 )
 def lime(
     q: Question,

@@ -6,7 +6,6 @@ arguments of `attribute` (for `Lime`: `feature_mask`, `baselines`, `num_interp_f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,7 +28,7 @@ from enodo.captum.attr._utils.surrogates import (
     get_exp_kernel_similarity_function,
     number,
 )
-from enodo.core.errors import refuse
+from enodo.core.errors import refuse, warn
 from enodo.core.question import Question
 from enodo.core.values import Values
 
@@ -92,7 +91,7 @@ class LimeBase(PerturbationAttribution):
             try:
                 sample = next(drawn)
             except StopIteration:
-                warnings.warn(f"perturb_func ended after {made} of {n_samples} samples.", stacklevel=3)
+                warn(f"perturb_func ended after {made} of {n_samples} samples.")
                 return
             if self.perturb_interpretable_space and self.from_interp_rep_transform is not None:
                 yield sample, self.from_interp_rep_transform(sample, inputs, **kwargs)

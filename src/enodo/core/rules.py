@@ -137,9 +137,9 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
+        if self._begun and (now := _sequence()) != self._nodes:  # also before a call on constants, which is forgotten
+            self._look_back(now)
         if self._begun and (any(map(is_live, args)) or (kwargs and any(map(is_live, kwargs.values())))):
-            if (now := _sequence()) != self._nodes:
-                self._look_back(now)
             if self._hidden:
                 self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)

@@ -87,6 +87,7 @@ def scripted(x: Tensor) -> Tensor:
 
 HIDDEN = {
     "function": lambda x: Halved.apply(x) * 1,
+    "function before a constant": lambda x: torch.mul(Halved.apply(x), torch.ones(3).double().cos()),
     "function at the end": lambda x: Halved.apply(x.tanh()),
     "script": lambda x: scripted(x * 1) + 1,
     "script at the end": lambda x: scripted(x * 1),

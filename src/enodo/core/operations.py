@@ -192,15 +192,20 @@ class Bound:
         args, kwargs = self._with(self.paths, operands)
         return self.func(*args, **kwargs)
 
+    def as_given(self) -> Any:
+        """The result with the call's own operands."""
+        return self.func(*self.args, **self.kwargs)
+
     def _with(self, paths: Sequence[Path], tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with these tensors at these paths."""
         args: list[Any] = list(self.args)
         kwargs = dict(self.kwargs)
-        for (key, *rest), t in zip(paths, tensors, strict=True):
+        for path, t in zip(paths, tensors, strict=True):
+            key = path[0]
             holder: Any = args if isinstance(key, int) else kwargs
-            if rest:
+            if len(path) > 1:
                 entries = list(holder[key])
-                entries[rest[0]] = t
+                entries[path[1]] = t
                 holder[key] = tuple(entries) if isinstance(holder[key], tuple) else entries
             else:
                 holder[key] = t

@@ -76,7 +76,8 @@ def secant(power: float | None, relative: bool = False) -> Slope:
 @Slope
 def rectified(op: Op) -> Tensor:
     """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
-    x, x0, y, y0 = op.xs[0], reference(op).xs[0], op.y, reference(op).y
+    at = reference(op)
+    x, x0, y, y0 = op.xs[0], at.xs[0], op.y, at.y
     if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
         return _cut.of(op)
     slope = _ratio(y - y0, x - x0)

@@ -86,6 +86,11 @@ def rectified(op: Op) -> Tensor:
     return slope
 
 
+def bounded(t: Tensor) -> Tensor:
+    """The values, of which masked ones (minus infinity) are as low as differences and their ratios can bear."""
+    return t.clamp(min=-min(1e12, torch.finfo(t.dtype).max / 4))
+
+
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
     """Where x and x0 are near, also where both are the same infinity; None where they nowhere are."""
     limit: float | Tensor = 0.0 if power is None else torch.finfo(dx.dtype).eps ** power

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from enodo.core.ledger import Unpairable, same
 from enodo.core.operations import caller, tensors_in
-from enodo.core.tables import PLAIN, Depends, Op, Pull, Treatment, UnknownOperation
+from enodo.core.tables import MOVED, Depends, Op, Pull, Treatment, UnknownOperation
 
-from .differences import reference, unread
+from .differences import bounded, reference, unread
 
 _INDEXED = (
     "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter put index_put"
@@ -44,7 +44,7 @@ def chosen(op: Op) -> Pull:
     y0 = there(*at.xs)
     turned = (op.y != there(*op.xs)) | (op.call(*at.xs) != y0)
     total = a.abs() + b.abs()
-    share = torch.where(turned, (op.y - y0) / torch.where(total == 0, 1, total), 0)
+    share = torch.where(turned, _change(op.y, y0) / torch.where(total == 0, 1, total), 0)
 
     def pull(gy: Tensor) -> list[Tensor | None]:
         g = gy * share
@@ -55,6 +55,10 @@ def chosen(op: Op) -> Pull:
     return pull
 
 
+def _change(y: Tensor, y0: Tensor) -> Tensor:
+    return y - y0 if y.is_complex() else bounded(y) - bounded(y0)
+
+
 def _adds(op: Op) -> bool:
     accumulates = op.name in ("put", "index_put") and op.call.get(3, "accumulate", False)
     return op.name in _ADDING or accumulates or "reduce" in op.call.kwargs
@@ -62,7 +66,7 @@ def _adds(op: Op) -> bool:
 
 def _by_tensors(*args: Any, **kwargs: Any) -> Treatment:
     indexed = any(not t.is_floating_point() for _, t in tensors_in(args, kwargs))
-    return chosen if indexed else PLAIN
+    return chosen if indexed else MOVED
 
 
 CHOICES: dict[str, Treatment] = {

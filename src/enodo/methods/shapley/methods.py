@@ -64,9 +64,10 @@ def kernel_shap(
 ) -> Values:
     """Shapley values from a weighted regression over coalitions, with standard errors.
 
-    Exact where all 2^n coalitions fit into `max_evaluations`, and for additive models; otherwise see
+    Exact where all 2^n coalitions fit into `max_evaluations`, and for additive models from 2 n + 2 on; otherwise see
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
-    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
+    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`). What
+    `max_evaluations` counts is told at `methods.shapley.every.check_evaluations`.
     """
     check_evaluations(max_evaluations, tol)
 
@@ -132,8 +133,8 @@ def banzhaf(
     """What a feature adds to a coalition of others, averaged over all coalitions.
 
     a_i = sum over S without i of (f(S + i) - f(S)) / 2^(n - 1), in units of the score. Exact where all coalitions fit
-    into `max_evaluations`, and for additive models; otherwise the additive model nearest to the scores of coalitions
-    drawn evenly (`methods.shapley.pairs`), with standard errors.
+    into `max_evaluations`, and for additive models from 2 n + 4 on; otherwise the additive model nearest to the scores
+    of coalitions drawn evenly (`methods.shapley.pairs`), with standard errors.
     """
     check_evaluations(max_evaluations, tol)
 

@@ -9,7 +9,8 @@ each about as often as its coalitions have leverage (Musco and Witter 2024, arXi
 
 What a feature adds mostly changes with how many others are there. So the regression has a second column a feature,
 d_i (t^2 - c) with t the mean of d: a game of features and of threes of them, whose values are known in closed form, so
-that it takes error away and adds no bias. Its coefficients are held back by a ridge, those of d are free.
+that it takes error away and adds no bias. Its coefficients are held back by a ridge, those of d are free as soon as
+there are five pairs a feature; up to there `.believed` hands over to them.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from enodo.core.game import Game
 from enodo.core.streams import Streams
 from enodo.core.values import end_to_end
 
+from .believed import believed
 from .every import lifted
 from .laws import Array, Columns, Law
 
 SINGULAR = 1e-10  # relative, of what is no more than rounding
-DOUBT = 0.1  # part of a score that is taken for not additive where there are too few to tell
+ENOUGH = 5  # pairs a feature from which on values are not believed but measured
+ROUNDING = 10  # units in the last place by which scores of an additive game may be off
 BLOCK = 1 << 22  # numbers of a block of coalitions at work
 
 
@@ -164,9 +167,20 @@ class Pairs:
 
     def _solved(self, gap: Array) -> tuple[Array, Array]:
         """Values, but for an equal share of a fixed sum, and standard errors, (B, T, n)."""
-        n, pairs = self.game.n, self.count + self.plan.whole.each
-        if self.count and pairs <= n - self.law.fixed:
-            return self._interpolated(gap)
+        pairs = self.count + self.plan.whole.each
+        share = min(max((pairs / self.game.n - 1) / (ENOUGH - 1), 0), 1) ** 2 if self.count else 1.0
+        if not share:
+            return self._believed(gap)
+        measured = self._measured(gap, pairs)
+        if share == 1:
+            return measured
+        # their errors go together, so standard errors are mixed as the values are
+        values, stderr = (share * m + (1 - share) * b for m, b in zip(measured, self._believed(gap), strict=True))
+        return values, stderr
+
+    def _measured(self, gap: Array, pairs: int) -> tuple[Array, Array]:
+        """By least squares."""
+        n = self.game.n
         blocks = Again(lambda: self._equations(gap), pairs * len(gap) * n <= BLOCK)
         moments = reduce(add, (product(e, e.swapaxes(1, 2)) for e, _ in blocks))
         normal, right = moments[:, : 2 * n, : 2 * n], moments[:, 2 * n :, : 2 * n]
@@ -214,24 +228,15 @@ class Pairs:
             d = np.multiply(z[:, some].swapaxes(1, 2), 2.0, order="C") - 1
             yield np.concatenate([d * one, d * bent, y[..., some] * one - gap * level], 1), chance[:, some]
 
-    def _interpolated(self, gap: Array) -> tuple[Array, Array]:
-        """No more pairs than unknowns: values near to equal ones that nearly fit them, and how little they say.
-
-        Values that fit as many equations as there are unknowns go astray with what is not additive in each of them.
-        """
-        n, fixed = self.game.n, self.law.fixed
+    def _believed(self, gap: Array) -> tuple[Array, Array]:
+        """By columns that do not bend, and what the scores tell of their own noise."""
+        n, eps = self.game.n, torch.finfo(self.game.full.dtype).eps
         e = np.concatenate([e for e, _ in self._equations(gap)], 2)
         a, y = e[:, :n].swapaxes(1, 2), e[:, 2 * n :]
-        if fixed:
+        if self.law.fixed:
             a = a - a.mean(-1, keepdims=True)
-        gram = product(a, a.swapaxes(1, 2))
-        doubt = DOUBT * gram.diagonal(axis1=1, axis2=2).mean(-1)[:, None, None]
-        inverted = inverse(torch.from_numpy(gram + doubt * np.eye(len(gram[0])))).numpy()
-        # that many of the directions were looked along, and what lies along the others is not known
-        rank = (inverted * gram).sum((1, 2), keepdims=True)
-        unknown = np.sqrt((n - fixed + 1 - rank) / rank.clip(1) / n)
-        values = product(product(y, inverted), a)
-        return values, np.linalg.norm(values, axis=-1, keepdims=True) * unknown * np.ones_like(values)
+        values, stderr = believed(torch.from_numpy(a), torch.from_numpy(y), self.law.fixed, ROUNDING * eps)
+        return values.numpy(), stderr.numpy()
 
     def keep(self, game: Game, rows: Tensor) -> Pairs:
         """The same estimate for some of the rows."""

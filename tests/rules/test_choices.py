@@ -63,6 +63,25 @@ def test_against_a_background_they_are_those_of_pairs(name: str) -> None:
     need_pairs(CHOSEN[name], normal(3, 4, 6), normal(4, 4, 6, seed=1))
 
 
+@pytest.mark.parametrize("low", [float("-inf"), -1e9])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_who_is_masked_may_be_another_one_at_the_baseline(low: float, dtype: torch.dtype) -> None:
+    """Softmax over the three largest, as routers have it: masked entries carry their change of probability."""
+    weights = torch.arange(6, dtype=dtype)
+
+    def router(x: Tensor) -> Tensor:
+        return (x.masked_fill(x < x.topk(3, 1)[0][:, -1:], low).softmax(1) * weights).sum(1)
+
+    def scattered(x: Tensor) -> Tensor:
+        kept, which = x.topk(3, 1)
+        return (torch.full_like(x, low).scatter(1, which, kept).softmax(1) * weights).sum(1)
+
+    x, x0 = normal(4, 6).to(dtype), normal(4, 6, seed=1).to(dtype)
+    for model in (router, scattered):
+        found = enodo.explain(model, x, "deeplift", baseline=x0)
+        assert (found.delta.abs() <= torch.finfo(dtype).eps ** 0.7 * (1 + found.tensor.abs().sum(1))).all()
+
+
 def test_writing_where_the_model_says() -> None:
     """What each of two writes takes away goes with it; values written in one at a time have one place a value."""
     found = enodo.explain(_written, normal(1, 4, 6), "deeplift", baseline=normal(1, 4, 6).flip(2))

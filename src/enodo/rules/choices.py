@@ -11,7 +11,7 @@ from enodo.core.ledger import Unpairable, same
 from enodo.core.operations import caller, tensors_in
 from enodo.core.tables import MOVED, Depends, Op, Pull, Treatment, UnknownOperation
 
-from .differences import reference, unread
+from .differences import bounded, reference, unread
 
 _INDEXED = (
     "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter put index_put"
@@ -44,7 +44,7 @@ def chosen(op: Op) -> Pull:
     y0 = there(*at.xs)
     turned = (op.y != there(*op.xs)) | (op.call(*at.xs) != y0)
     total = a.abs() + b.abs()
-    share = torch.where(turned, (op.y - y0) / torch.where(total == 0, 1, total), 0)
+    share = torch.where(turned, _change(op.y, y0) / torch.where(total == 0, 1, total), 0)
 
     def pull(gy: Tensor) -> list[Tensor | None]:
         g = gy * share
@@ -53,6 +53,10 @@ def chosen(op: Op) -> Pull:
         return [one if other is None or one is None else one + other for one, other in zip(here, more, strict=True)]
 
     return pull
+
+
+def _change(y: Tensor, y0: Tensor) -> Tensor:
+    return y - y0 if y.is_complex() else bounded(y) - bounded(y0)
 
 
 def _adds(op: Op) -> bool:

@@ -76,13 +76,19 @@ def secant(power: float | None, relative: bool = False) -> Slope:
 @Slope
 def rectified(op: Op) -> Tensor:
     """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
-    x, x0, y, y0 = op.xs[0], reference(op).xs[0], op.y, reference(op).y
+    at = reference(op)
+    x, x0, y, y0 = op.xs[0], at.xs[0], op.y, at.y
     if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
         return _cut.of(op)
     slope = _ratio(y - y0, x - x0)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
         slope = _ratio((y - y0).add_(y, alpha=FAINT), (x - x0).add_(x, alpha=FAINT)).nan_to_num_(nan=0.0)
     return slope
+
+
+def bounded(t: Tensor) -> Tensor:
+    """The values, of which masked ones (minus infinity) are as low as differences and their ratios can bear."""
+    return t.clamp(min=-min(1e12, torch.finfo(t.dtype).max / 4))
 
 
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:

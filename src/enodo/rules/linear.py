@@ -41,6 +41,7 @@ def only_first(rule: Treatment, usual: Treatment = PLAIN) -> Depends:
     """Linear in its first argument, or `usual`; with others on the path (weights that the model computes), `rule`."""
 
     def choose(*args: Any, **kwargs: Any) -> Treatment:
-        return rule if any(map(is_live, args[1:])) or any(is_live(v) for v in kwargs.values()) else usual
+        others = any(map(is_live, args[1:])) or (kwargs and any(map(is_live, kwargs.values())))
+        return rule if others else usual
 
     return Depends(choose)

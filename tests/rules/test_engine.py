@@ -144,6 +144,12 @@ def test_other_paths_at_the_baseline_are_refused() -> None:
 
     with pytest.raises(enodo.BadArgument, match=r"'tanh'.*for the inputs, and 'sigmoid'"):
         enodo.explain(branching, torch.ones(2, 3), "deeplift", baseline=-1)
+    for most in (lambda x: x[x > 0], lambda x: x[0, (x[0] > 0).nonzero()[:, 0]]):
+        with pytest.raises(UnknownOperation, match=r"as many of them for both, not \(2,\) and \(1,\)"):
+            enodo.explain(
+                lambda x, f=most: f(x).exp().sum()[None], torch.tensor([[1.0, 2.0]]), "deeplift",
+                baseline=torch.tensor([[-1.0, 2.0]]),
+            )  # fmt: skip
     with pytest.raises(UnknownOperation, match="met most often"):
         enodo.explain(lambda x: x.mode(1)[0], torch.eye(3), "deeplift")
     rows = torch.arange(2)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -31,17 +31,16 @@ def chosen(op: Op) -> Pull:
     if all(map(same, op.call.fixed, at.fixed)):
         return op.vjp
     if _adds(op):
-        given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
-        expected = "the same places for both, where entries are added up"
-        instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
-        raise UnknownOperation("model", given, expected, instead)
+        _refuse(op, "the same places for both, where entries are added up")
     if at.readers and any(t.dtype != torch.bool for t in op.call.fixed):
         raise Unpairable(f"the indices of {op.name!r}, which may count rows")
     there = op.call.placed(at.fixed)
     blank = [torch.zeros_like(x) for x in op.xs]
     steps = [x - x0 if live else o for x, x0, o, live in zip(op.xs, at.xs, blank, op.live, strict=True)]
-    a, b = ((call(*steps) - call(*blank)).nan_to_num() for call in (op.call, there))  # constants may be infinite
     y0 = there(*at.xs)
+    if y0.shape != op.y.shape:
+        _refuse(op, f"as many of them for both, not {tuple(op.y.shape)} and {tuple(y0.shape)}")
+    a, b = ((call(*steps) - call(*blank)).nan_to_num() for call in (op.call, there))  # constants may be infinite
     turned = (op.y != there(*op.xs)) | (op.call(*at.xs) != y0)
     total = a.abs() + b.abs()
     share = torch.where(turned, _change(op.y, y0) / torch.where(total == 0, 1, total), 0)
@@ -53,6 +52,12 @@ def chosen(op: Op) -> Pull:
         return [one if other is None or one is None else one + other for one, other in zip(here, more, strict=True)]
 
     return pull
+
+
+def _refuse(op: Op, expected: str) -> NoReturn:
+    given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
+    instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
+    raise UnknownOperation("model", given, expected, instead)
 
 
 def _change(y: Tensor, y0: Tensor) -> Tensor:

@@ -137,9 +137,9 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
+        if self._begun and (now := _sequence()) != self._nodes:  # also before a call on constants, which is forgotten
+            self._look_back(now)
         if self._begun and (any(map(is_live, args)) or (kwargs and any(map(is_live, kwargs.values())))):
-            if (now := _sequence()) != self._nodes:
-                self._look_back(now)
             if self._hidden:
                 self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
@@ -189,7 +189,8 @@ class Rules(TorchFunctionMode):
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
             if not self._keeps or treatment.moves or not (in_place or _computes(func, args, kwargs)):
-                return (treatment.by or func)(*args, **kwargs)
+                by = treatment.by if treatment.alone or self.pairs else None
+                return (by or func)(*args, **kwargs)
             treatment = own  # what its gradient keeps are then values that no rule has bent
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
@@ -210,9 +211,9 @@ class Rules(TorchFunctionMode):
     def _ruled(self, call: Bound, name: str, rule: Rule) -> Any:
         xs = call.operands
         if self.report is not None:
-            return call(*xs)
+            return call.as_given()
         if self.record is not None:
-            out = call(*xs)
+            out = call.as_given()
             self.record.add(call, name, parts(out), getattr(rule, "needs_result", True))
             self._follow(call, rule, out)
             return out

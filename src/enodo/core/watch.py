@@ -88,7 +88,7 @@ class Watch(TorchFunctionMode):
             if not _NEVER.issuperset(map(type, args)):
                 args = [a if type(a) in _NEVER else self._constant(a) for a in args]
             if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
-                kwargs = {k: self._constant(v) for k, v in kwargs.items()}
+                kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
         if tracked and func is F.embedding_bag:
             with self:

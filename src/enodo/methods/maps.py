@@ -20,6 +20,8 @@ from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.values import Values
 
+from .raster import check_order
+
 PREFIXES = (
     0,
     1,
@@ -66,7 +68,12 @@ class Layout:
 
 def layouts(q: Question, channel: int | None, reshape: Any) -> list[Layout]:
     """The Layout of each tensor of the values at `wrt`; see `maps` for the options."""
-    return [_layout(q, x, channel, reshape) for x in q.x.leaves]
+    found = [_layout(q, x, channel, reshape) for x in q.x.leaves]
+    if reshape in (None, True) and len(q.wrt.points) == len(found):
+        for i, layout in enumerate(found):
+            if layout.grid is not None:
+                check_order(q, i, layout.grid)
+    return found
 
 
 def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout:

@@ -22,6 +22,7 @@ from .losses import LOSSES
 from .phases import phased
 from .pools import averaged
 from .recurrent import RECURRENT
+from .sampling import sampled
 from .sequences import SEQUENCES, contracted
 
 
@@ -84,6 +85,7 @@ RESCALE = Table(
         "logsumexp": normalised.logsumexp,
         "standardise": normalised.standardise,
         "length": normalised.length,
+        "grid_sample": only_first(sampled),
     },
     compares=True,
 )

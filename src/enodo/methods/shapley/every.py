@@ -25,7 +25,12 @@ def several(n: int) -> int:
 
 
 def check_evaluations(max_evaluations: object, tol: object = None) -> None:
-    """Refuse anything but a whole number of evaluations from 2, and a tolerance that is none or positive."""
+    """Refuse anything but a whole number of evaluations from 2, and a tolerance that is none or positive.
+
+    `max_evaluations` is how many coalitions (or masks) of a row are run at most. The scores with all features and with
+    none, which every answer has, come on top where coalitions are sampled, and are two of the 2^n where all are run.
+    All targets share a run; against a background of R each is R rows; coalitions that all rows share are run once.
+    """
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int):
         refuse("max_evaluations", max_evaluations, "a whole number", kind=BadType)
     if max_evaluations < 2:

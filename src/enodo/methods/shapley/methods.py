@@ -66,7 +66,8 @@ def kernel_shap(
 
     Exact where all 2^n coalitions fit into `max_evaluations`, and for additive models from 2 n + 2 on; otherwise see
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
-    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
+    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`). What
+    `max_evaluations` counts is told at `methods.shapley.every.check_evaluations`.
     """
     check_evaluations(max_evaluations, tol)
 

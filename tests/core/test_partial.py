@@ -84,6 +84,18 @@ class Rewritten(nn.Module):
         return self.head(F.relu(y, inplace=True).mean((2, 3)))
 
 
+class Flattened(nn.Module):
+    """Views of maps by channels in front, as of a full pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 4, 9, 2), nn.Linear(4 * 5 * 5, 4)
+
+    def forward(self, x):
+        y = self.b(F.relu(self.a(x)))
+        return self.head(y.view_as(y).view(len(x), -1))
+
+
 class Looking(nn.Module):
     """Reads a number out of its values."""
 
@@ -112,6 +124,7 @@ MODELS = {
     "dense": Dense,
     "padded": Padded,
     "rewritten": Rewritten,
+    "flattened": Flattened,
     "dropout in place, of a view": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5, inplace=True), nn.Linear(16, 4)
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import enodo
+from enodo.testing.models import seeded
 from tests.laws import bad_input
 from tests.laws.bad_input import bad, complaint, mlp, x
 
@@ -28,8 +31,30 @@ class Spectral(nn.Module):
         return self.kept(torch.fft.fft(x)).abs()
 
 
-power = {"model": lambda z: z.abs() ** 2, "inputs": z}
+@torch.library.custom_op("enodo_tests::underived", mutates_args=())
+def underived(x: Tensor) -> Tensor:
+    """An operation that hands back no gradient, as those of quantised layers do."""
+    return x.clone()
+
+
+underived.register_autograd(lambda ctx, gradient: None)
+
+
+class Underived(nn.Module):
+    """A model on whose way there is such an operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(torch.ops.enodo_tests.underived(self.first(x).relu()))
+        return y
+
+
+power: dict[str, Any] = {"model": lambda z: z.abs() ** 2, "inputs": z}
 spectral = Spectral().eval()
+broken: dict[str, Any] = {"model": seeded(Underived()), "kind": enodo.NoPath}
 
 TABLE = [
     *bad_input.TABLE,
@@ -55,6 +80,9 @@ TABLE = [
     bad("noise on complex numbers", "wrt", "INPUT|complex|view_as_real", method="smoothgrad", **power),
     bad("gradients at a complex layer", "wrt", "kept|complex|view_as_real", model=spectral, wrt="kept"),
     bad("rules to a complex layer", "wrt", "kept|complex", model=spectral, wrt="kept", method="deeplift"),
+    bad("a way with a gap", "wrt", "no gradient", method="gradient", **broken),
+    bad("the same, under rules", "wrt", "no gradient", method="guided_backprop", **broken),
+    bad("the same, followed by biases", "wrt", "no gradient", method="full_grad", **broken),
     bad("a rule that is none, for DeepLIFT", "rules", "3|'tanh'|function", TYPE, method="deeplift", rules={"tanh": 3}),
     bad("rules in a list", "rules", "[1]|mapping", TYPE, method="guided_backprop", rules=[1]),
     bad("a rule for a misspelt operation", "rules", "'tan_h'|'tanh'", method="deeplift", rules={"tan_h": abs}),

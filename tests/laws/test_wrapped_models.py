@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,25 @@ def exported(model: nn.Module, x: Tensor) -> nn.Module:
     return torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("rows", min=1)},)).module()
 
 
+def compiled_forward(model: nn.Module, x: Tensor) -> nn.Module:
+    """Compiled where its layers are run, which no wrapper tells."""
+    inner = copy.deepcopy(model)
+    inner.forward = torch.compile(inner.forward, backend="eager")  # type: ignore[method-assign]
+    return nn.Sequential(inner).eval()
+
+
+def compiled_part(model: nn.Module, x: Tensor) -> Callable[[Tensor], Any]:
+    """A function that calls a compiled one between two layers."""
+    first, act, last = model.children()
+
+    @torch.compile(backend="eager")
+    def between(x: Tensor) -> Tensor:
+        swish = x * torch.sigmoid(1.7 * x)
+        return act(x) + swish - swish
+
+    return lambda x: last(between(first(x)))
+
+
 FORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "scripted": lambda model, x: torch.jit.script(model),
     "traced": torch.jit.trace,
@@ -40,6 +60,8 @@ FORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "data parallel": lambda model, x: nn.DataParallel(model),
     "a functional call": lambda model, x: lambda x: functional_call(model, dict(model.named_parameters()), (x,)),
     "vectorized": lambda model, x: lambda x: torch.vmap(model)(x),
+    "a compiled forward": compiled_forward,
+    "a compiled function within": compiled_part,
     "checkpointed": lambda model, x: recomputing(model),
 }
 

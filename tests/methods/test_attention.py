@@ -20,6 +20,8 @@ METHODS = ("raw_attention", "attention_rollout", "gradient_rollout")
 class Two(nn.Module):
     """Two layers of attention with a residual path between them, (B, T, 4) -> (B, 3), read at the first token.
 
+    Where no token looks ahead, it is read at the last.
+
     `how` says how it is written; whatever it is, the numbers are the same.
     """
 
@@ -52,7 +54,7 @@ class Two(nn.Module):
             else:
                 out = p.to(v.dtype) @ v
             h = h + torch.tanh(out.transpose(1, 2).flatten(2))
-        return self.head(h[:, 0])
+        return self.head(h[:, -1 if self.causal else 0])
 
     def by_hand(self, x: Tensor, target: int) -> tuple[list[Tensor], list[Tensor]]:
         """The attention of both layers and its gradient, each (B, H, T, T)."""

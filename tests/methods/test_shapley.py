@@ -126,9 +126,9 @@ def test_the_regression_over_all_pairs_is_exact(n: int) -> None:
 
 def test_laws_of_size_count_every_coalition_once() -> None:
     """The kernel is the share of each size in the Shapley kernel; even coalitions are binomial."""
-    close(kernel_law(7) / kernel_law(7).sum(), numbers(1 / 6, 1 / 10, 1 / 12) / 0.35)
-    close(even_law(5), numbers(1, 5, 10) / 16)
-    close(even_law(4), numbers(1, 4, 3) / 8)
+    close(torch.from_numpy(kernel_law(7) / kernel_law(7).sum()), numbers(1 / 6, 1 / 10, 1 / 12) / 0.35)
+    close(torch.from_numpy(even_law(5)), numbers(1, 5, 10) / 16)
+    close(torch.from_numpy(even_law(4)), numbers(1, 4, 3) / 8)
     close(shapley_weights(4), numbers(6, 2, 2, 6) / 24)
 
 
@@ -136,11 +136,13 @@ def test_the_smallest_coalitions_are_taken_whole_as_the_budget_allows() -> None:
     n = 12
     for count in (8, 30, 200, 2047):
         plan = Plan.of(laws.SHAPLEY, n, count)
-        sizes = plan.whole.sum(1).unique().tolist()
+        (whole,), (size,) = map(torch.from_numpy, plan.whole[:2])
+        sizes = size.unique().tolist()
         assert sizes == list(range(1, len(sizes) + 1))
-        assert len(plan.whole) == len(plan.whole.unique(dim=0)) <= count
-        close(plan.weights.sum() + (plan.chances * plan.worth).sum(), numbers(1)[0])
-        assert not plan.sizes.numel() or int(plan.sizes[0]) == len(sizes) + 1
+        assert whole.sum(1).equal(size)
+        assert len(whole) == len(whole.unique(dim=0)) <= count
+        assert sum(plan.weights[size]) + plan.weights @ plan.chances == pytest.approx(1)
+        assert list(plan.decks) == list(range(len(sizes) + 1, n // 2 + 1))
 
 
 @pytest.mark.parametrize("law", [laws.SHAPLEY, laws.BANZHAF])
@@ -150,7 +152,7 @@ def test_columns_that_bend_are_games_whose_values_are_known(law: laws.Law, n: in
     columns = laws.Columns.of(law, n)
     bent = lambda x: ((2 * x - 1).mean(1, keepdim=True).square() - columns.bend) * (2 * x - 1) / 2  # noqa: E731
     exact = ask(bent, n, "exact_shapley" if law.fixed else "banzhaf", target="all").tensor[:, 0]
-    close(columns.values[n:], exact)
+    close(torch.from_numpy(columns.values[n:]), exact)
 
 
 def test_what_bends_with_the_size_of_coalitions_is_learnt() -> None:

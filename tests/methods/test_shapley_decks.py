@@ -7,46 +7,42 @@ from itertools import combinations
 import pytest
 import torch
 
-import enodo
+from enodo.core.streams import Streams
 from enodo.methods.shapley import laws, pairs
 from tests.methods.games import ask, smooth_game
-from tests.methods.test_shapley import close
 
 N = 12
 
 
-def drawn(plan: pairs.Plan, count: int) -> pairs.Pairs:
-    everyone = torch.ones(3, N, dtype=torch.float64)
-    q = enodo.ask(smooth_game(N), everyone, target=0, needs=frozenset({"score", "absence"}))
-    found = pairs.Pairs(q.game(), laws.SHAPLEY, plan)
-    found.more(count)
-    return found
+def drawn(plan: pairs.Plan, count: int) -> pairs.Some:
+    streams = Streams(0, [(row,) for row in range(3)])
+    return plan.draw(streams, count - plan.whole.each)
 
 
 @pytest.mark.parametrize(("n", "size"), [(5, 0), (5, 1), (7, 3), (6, 3), (2, 1)])
 def test_every_coalition_of_a_size_and_of_half_one_of_each_pair(n: int, size: int) -> None:
     expected = [set(some) for some in combinations(range(n), size) if 2 * size != n or 0 in some]
-    assert [set(z.nonzero().flatten().tolist()) for z in pairs._of_size(n, size)] == expected
+    assert [set(z.nonzero().flatten().tolist()) for z in torch.from_numpy(pairs._of_size(n, size))] == expected
 
 
 def test_no_coalition_of_a_deck_is_drawn_twice_before_all() -> None:
     plan = pairs.Plan.of(laws.SHAPLEY, N, 250)
     found = drawn(plan, 250)
-    dealt = [int(size) for size, deck in zip(plan.sizes, plan.decks, strict=True) if deck is not None]
+    dealt = [size for size, deck in plan.decks.items() if deck is not None]
     assert dealt == [2, 3, 4]
-    for row in found.drawn[0].unbind(1):
+    for row in torch.from_numpy(found.z):
         for size in dealt:
             some = row[row.sum(1) == size]
             assert len(some.unique(dim=0)) == len(some) > 50
-    left = 1 - (found.kinds[0] == 0).sum(1) / 66
-    close(found.chance[0][found.kinds[0] == 0].unique(), left.unique().double(), 1e-6)
+    for size, chance in zip(found.size, found.chance, strict=True):
+        assert set(chance[size == 2]) == {1 - (size == 2).sum() / 66}
 
 
 def test_a_deck_that_is_dealt_again_meets_each_of_its_coalitions_as_often() -> None:
     found = drawn(pairs.Plan.of(laws.SHAPLEY, N, 250), 1012)  # 222 or 223 of each size
-    for row in found.drawn[0].unbind(1):
+    for row in torch.from_numpy(found.z):
         assert set(row[row.sum(1) == 2].unique(dim=0, return_counts=True)[1].tolist()) == {3, 4}
-    assert found.chance[0][found.kinds[0] == 0].max() < 0.13
+    assert found.chance[found.size == 2].max() < 0.13
 
 
 def test_intervals_hold_where_most_of_a_deck_is_dealt() -> None:

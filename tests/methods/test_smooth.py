@@ -190,3 +190,11 @@ def test_drawn_baselines_do_not_depend_on_the_size_of_passes(batch_size):
     whole = enodo.explain(squares, x, "smoothgrad", batch_size=100, **given)
     cut = enodo.explain(squares, x, "smoothgrad", batch_size=batch_size, **given)
     torch.testing.assert_close(cut.tensor, whole.tensor, atol=1e-12, rtol=0)
+
+
+def test_inputs_whose_sign_is_still_to_be_turned():
+    """As of the imaginary part of a conjugate, which torch leaves as a view."""
+    x = torch.complex(torch.zeros(2, 3), torch.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])).conj().imag
+    given = {"method": "smoothgrad", "samples": 3}
+    found = enodo.explain(lambda x: x.pow(3).sum(1), x, **given)
+    torch.testing.assert_close(found.tensor, enodo.explain(lambda x: x.pow(3).sum(1), x.clone(), **given).tensor)

@@ -63,6 +63,25 @@ def test_against_a_background_they_are_those_of_pairs(name: str) -> None:
     need_pairs(CHOSEN[name], normal(3, 4, 6), normal(4, 4, 6, seed=1))
 
 
+@pytest.mark.parametrize("low", [float("-inf"), -1e9])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_who_is_masked_may_be_another_one_at_the_baseline(low: float, dtype: torch.dtype) -> None:
+    """Softmax over the three largest, as routers have it: masked entries carry their change of probability."""
+    weights = torch.arange(6, dtype=dtype)
+
+    def router(x: Tensor) -> Tensor:
+        return (x.masked_fill(x < x.topk(3, 1)[0][:, -1:], low).softmax(1) * weights).sum(1)
+
+    def scattered(x: Tensor) -> Tensor:
+        kept, which = x.topk(3, 1)
+        return (torch.full_like(x, low).scatter(1, which, kept).softmax(1) * weights).sum(1)
+
+    x, x0 = normal(4, 6).to(dtype), normal(4, 6, seed=1).to(dtype)
+    for model in (router, scattered):
+        found = enodo.explain(model, x, "deeplift", baseline=x0)
+        assert (found.delta.abs() <= torch.finfo(dtype).eps ** 0.7 * (1 + found.tensor.abs().sum(1))).all()
+
+
 def test_writing_where_the_model_says() -> None:
     """What each of two writes takes away goes with it; values written in one at a time have one place a value."""
     found = enodo.explain(_written, normal(1, 4, 6), "deeplift", baseline=normal(1, 4, 6).flip(2))
@@ -83,12 +102,20 @@ def test_two_places_share_in_proportion_to_their_changes() -> None:
         torch.testing.assert_close(found.tensor, torch.tensor([[-1 / 6, 1 / 6]]))
 
 
-def test_places_at_which_entries_meet_are_refused() -> None:
-    def model(x: Tensor) -> Tensor:
-        return torch.zeros_like(x).scatter_add(1, x.argsort(1), x).square()[:, 0]
+MEETING: dict[str, Callable[[Tensor], Tensor]] = {
+    "scatter_add": lambda x: torch.zeros_like(x).scatter_add(1, x.argsort(1), x)[:, 0],
+    "scatter_reduce": lambda x: torch.zeros_like(x).scatter_reduce(1, x.argsort(1), x, "sum")[:, 0],
+    "embedding_bag": lambda x: torch.stack([F.embedding_bag(r.argsort()[None], r[:, None])[0, 0] for r in x]),
+    "nll_loss": lambda x: F.nll_loss(x, x.argmax(1), reduction="none"),
+}
 
-    with pytest.raises(UnknownOperation, match=r"scatter_add.*other ones at the baseline.*switch features off"):
-        enodo.explain(model, normal(2, 5), "deeplift")
+
+@pytest.mark.parametrize("name", MEETING)
+def test_places_at_which_entries_meet_are_refused(name: str) -> None:
+    with pytest.raises(UnknownOperation, match=f"{name}.*other ones at the baseline.*switch features off"):
+        enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=-normal(2, 5))
+    same = enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=2 * normal(2, 5))
+    assert same.delta.abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("smallest", [1, 2])

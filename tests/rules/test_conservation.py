@@ -21,6 +21,7 @@ from tests.rules.test_transformers import IMAGES, SINGLE, SMALL, SOUNDS, TEXT, _
 
 WITHIN = 0.01  # of the score
 NAMES = ["zero", "epsilon", "gamma", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "deep_taylor", "cp"]
+DROPPING = ["epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1"]  # what has nothing that speaks for it
 
 
 def need_conserved(model: Any, x: Any, within: float = WITHIN, **question: Any) -> Any:
@@ -58,10 +59,27 @@ def test_sequences(name: str) -> None:
 @pytest.mark.parametrize("composite", [n for n in NAMES if n != "deep_taylor"])
 def test_residual_networks(composite: str) -> None:
     """With batch norms merged, an in-place ReLU for two activations, gates; of two rows, each for itself."""
-    x = normal(2, 2, 8, 8)
-    both = need_conserved(settled(Residual(True)), x, target=[1, 0], composite=composite)
-    second = need_conserved(settled(Residual(True)), x[1:], target=0, composite=composite)
+    x, within = normal(2, 2, 8, 8), 1.0 if composite in DROPPING else WITHIN
+    both = need_conserved(settled(Residual(True)), x, within, target=[1, 0], composite=composite)
+    second = need_conserved(settled(Residual(True)), x[1:], within, target=0, composite=composite)
     torch.testing.assert_close(both.details["constants"][1:], second.details["constants"])
+    assert [note for note in both.notes if "was dropped, most of it in" in note] or composite not in DROPPING
+
+
+def test_what_has_nothing_that_speaks_for_it_is_dropped_and_told() -> None:
+    """z = x - 2 is -1 at x = 1, of which z+ hands on nothing: lost, with a bias or without, and named."""
+    first, second = nn.Linear(1, 1, bias=False), nn.Linear(1, 1)
+    first.weight.data.fill_(1.0)
+    second.weight.data.fill_(-2.0)
+    second.bias.data.fill_(1.0)
+    model, x = nn.Sequential(first, second), torch.ones(2, 1)
+    found = enodo.explain(model, x, "lrp", composite="alpha1_beta0", balance=True)
+    assert not found.notes
+    torch.testing.assert_close(found.details["constants"], torch.full((2,), -1.0))  # the bias is what speaks for it
+    bare = enodo.explain(model, x, "lrp", composite="excitation_backprop", balance=True)
+    assert bare.notes[0].startswith("Relevance was dropped, most of it in '1'")
+    assert bare.details["lost"].tolist() == [-1.0, -1.0]
+    assert not bare.details["constants"].any()
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout, nn.AlphaDropout])
@@ -135,6 +153,17 @@ def test_masks_of_the_lowest_number_take_nothing() -> None:
 
     def model(x: torch.Tensor) -> torch.Tensor:
         return ((x @ x.mT).masked_fill(~mask, lowest).softmax(-1) @ x).sum((1, 2))
+
+    need_conserved(model, normal(2, 3, 4))
+
+
+def test_an_endless_mask_beside_learned_queries_takes_nothing() -> None:
+    """Queries that do not come from the input make a layer of the keys, whose bias is the mask."""
+    queries, mask = normal(3, 4, seed=1), torch.zeros(3, 3).double()
+    mask[1, :2] = mask[2, 1] = float("-inf")
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return (torch.baddbmm(mask, queries.expand(len(x), 3, 4), x.mT).softmax(-1) @ x).sum((1, 2))
 
     need_conserved(model, normal(2, 3, 4))
 

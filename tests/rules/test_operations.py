@@ -13,6 +13,7 @@ import enodo
 from enodo.testing.models import normal
 from tests.rules.nets import settled
 
+SPECIAL = torch.special
 INDEX = torch.tensor([2, 0, 3])
 HALF = torch.arange(24).reshape(4, 6) % 2 == 0
 WEIGHT = normal(5, 6, seed=9)
@@ -22,6 +23,9 @@ BAGS = torch.tensor([[0, 1], [2, 3]])
 TURN = torch.polar(torch.ones(3), torch.arange(3.0)).to(torch.complex128)
 # Functions of (B, 4, 6); the scores are their sums, weighted so that no two entries count alike.
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "special": lambda x: x * SPECIAL.ndtr(x) + SPECIAL.erfcx(x) - SPECIAL.i0(x) + SPECIAL.logit(SPECIAL.expit(x))
+    + SPECIAL.sinc(x) + SPECIAL.xlogy(x, 1 + x * x) + SPECIAL.log_ndtr(x)
+    + SPECIAL.gammaln(1 + x * x) * SPECIAL.erfinv(x.tanh()),
     "prod": lambda x: torch.prod(x, 1) + x.prod(2).sum(1, keepdim=True) + x.prod(1, keepdim=True)[:, 0],
     "cumprod": lambda x: x.cumprod(1) + torch.cumprod(x, -1),
     "cumsum": lambda x: x.cumsum(1) + torch.cumsum(x, -1) + x.clone().cumsum_(2),
@@ -131,7 +135,7 @@ NOT_BY_AUTOGRAD = ("index assignment", "masked assignment")  # they write over w
 ABSORBING = frozenset(
     ("logcumsumexp", "cdist", "pairwise distance", "index assignment", "masked_fill", "linear",
      "losses", "squeezed", "padded", "GRU", "GRUCell", "batch_norm", "instance_norm", "weighted losses",
-     "losses of one", "masks", "rotated", "solve_triangular")
+     "losses of one", "masks", "rotated", "special", "solve_triangular")
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ SUITED = {
     "tensor": ("integrated_gradients", "deeplift", "feature_ablation"),
 }
 MOST = 3  # of them
+PATIENCE = 1000  # evaluations that the parts of a picture are chosen for, where more are allowed: some ten seconds
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,24 @@ def _parts(request: Request, askings: Sequence[Asking], example: Example) -> Cut
     """What methods that take parts away take together; None if there is no such method."""
     text = request.features
     wanted = "window" if is_windows(text) else "features"
-    takers = [a for a in askings if wanted in a.card.options]
+    takers = [a for a in askings if wanted in a.card.options and not (text is None and _masks(a.card, example))]
     if text is not None and not takers:
         names = ", ".join(a.card.name for a in askings)
         refuse("--features", repr(text), f"a method that takes such parts away, which {names} does not do")
     if wanted == "window" or not takers or ("features" in takers[0].options and text is None):
         return None
-    return cut(text, example)
+    return cut(text, example, min(afforded(a.card, a.options.get("max_evaluations")) for a in takers))
+
+
+def afforded(card: Card, evaluations: int | None = None) -> int:
+    """How many parts a method has evaluations for: those that were asked for, or at most `PATIENCE`."""
+    most = card.defaults.get("max_evaluations", PATIENCE)
+    return card.affords(min(most, PATIENCE) if evaluations is None else evaluations)
+
+
+def _masks(card: Card, example: Example) -> bool:
+    """Whether a method has masks of its own for an input."""
+    return "cells" in card.claims and example.sample.kind == "image"
 
 
 def _asked(
@@ -164,7 +176,8 @@ def _cut(
         side, step = windows(text if is_windows(text) else None, example)
         own["window"] = (side, side)
         own.setdefault("strides", step)
-    if parts is not None and "features" in card.options and "features" not in own:
+    masks = text is None and _masks(card, example)
+    if parts is not None and "features" in card.options and "features" not in own and not masks:
         own["features"] = parts.features
         return None if subject.kind == "image" else 1 / parts.sizes(example.inputs)  # pictures are drawn part by part
     return None

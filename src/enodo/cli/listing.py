@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from enodo.cli.asking import afforded
 from enodo.cli.console import output
 from enodo.core.registry import Card, card_of
 from enodo.core.registry import methods as all_methods
@@ -44,6 +45,8 @@ def methods(
         spelled = ", ".join(_spelled(parameter) for parameter in card.options.values())
         if spelled:
             console.print(Text(f"    options: {spelled}", "dim"), soft_wrap=True)
+        if cut := _on_a_photo(card):
+            console.print(Text(f"    on a photo: {cut}, unless --features says otherwise", "dim"), soft_wrap=True)
 
 
 def models(json: AsJson = False) -> None:
@@ -60,6 +63,13 @@ def models(json: AsJson = False) -> None:
         style="dim",
         soft_wrap=True,
     )
+
+
+def _on_a_photo(card: Card) -> str:
+    """What a photo is cut into for a method, where it cannot take every square of the usual size."""
+    if "cells" in card.claims:
+        return "smooth masks of its own"
+    return f"at most {afforded(card)} regions, which its evaluations do for" if card.wants else ""
 
 
 def _first(make: Any) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from enodo.cli.console import output
 from enodo.cli.run import Run
+from enodo.core.features import Features
 from enodo.show.html import Entry, number_with, short
 from enodo.show.scale import AGAINST, FOR, number, overlay, paint, scale_of
 from enodo.show.tokens import Words
@@ -28,8 +29,9 @@ def print_run(run: Run, hint: bool = True) -> None:
         view = view_of(a, sample)
         console.print()
         compared = f", compared with {entry.baseline}" if entry.baseline else ""
-        name = explained(run, entry)
-        console.print(f"{entry.title}: {short(name)}{compared}", style="bold", markup=False)
+        parts = a.options.get("features")
+        name, of = explained(run, entry), f", taken apart into {parts}" if isinstance(parts, Features) else ""
+        console.print(f"{entry.title}: {short(name)}{compared}{of}", style="bold", markup=False)
         if isinstance(view, Words):
             _words(console, view, unit_of(a, subject.unit), is_signed(a, view.values))
         elif isinstance(view, Bars):

@@ -45,6 +45,10 @@ def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[V
     return _against(q, table, on_unknown, q.rows)
 
 
+def _detached(t: Any) -> Any:
+    return t.detach() if isinstance(t, Tensor) else t
+
+
 def _one_for_all(t: Tensor) -> bool:
     return t.stride(0) == 0 or torch.equal(t[1:], t[:-1])
 
@@ -55,8 +59,10 @@ def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Val
     points = q.entry_x0.map(lambda t: t[None, :rows])
     before = _recording(q, table, on_unknown, ledger, rows)
     sight, output = before.passed(points, 1, grad=True, afresh=True)
-    x, g = q.gradient_under(table, on_unknown, ledger)
     x0 = sight.values if q.create_graph else sight.values.map(Tensor.detach)
+    output = trees.map_tree(_detached, output)
+    del sight  # and with it the graph at the baseline, whose activations are no more wanted
+    x, g = q.gradient_under(table, on_unknown, ledger)
     x0 = x0.map(lambda t, x: t.expand(x.shape), x)
     base = q.score_of(output, 1).detach() if rows == q.rows else _scored(q, output, 1)[0]
     q.memo.update({"x0": x0, "baseline scores": base})
@@ -112,12 +118,14 @@ def _alike(q: Question) -> bool:
     """Whether the rows differ in nothing but what baselines take the place of, and do not act on each other."""
     if q.call.state.training:
         return False
+    if q.rows == 1 or (isinstance(q.call.inputs, Tensor) and not (q.entry.ids or q.call.args or q.call.kwargs)):
+        return True
     forms = zip(q.entry.points, q.at_entry.sight.forms, strict=True)
     free = {(*p.path, *path) for p, form in forms for path in form.paths}
     rest = [t for path, t in trees.leaves(q.call.inputs) if path not in free]
     rest += [t for tree in (q.call.args, dict(q.call.kwargs)) for _, t in trees.leaves(tree)]
     rows = [t for t in rest if isinstance(t, Tensor) and t.ndim and len(t) == q.rows]
-    return q.rows == 1 or all(bool((t == t[:1]).all()) for t in rows)
+    return all(bool((t == t[:1]).all()) for t in rows)
 
 
 def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[Comparison]:
@@ -136,6 +144,7 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         sight0, output0 = before.passed(points, n, grad=True, afresh=True)
         pairs.meet(ledger, n)
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
+        del sight0, output0  # and with them the graph at the baselines
         start = 0
         while start < n:
             k = q.budget.pairs(q.rows, n - start)

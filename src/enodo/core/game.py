@@ -27,7 +27,7 @@ from torch import Tensor
 from .absence import Absence
 from .features import Features
 from .partly import Partly
-from .values import Values
+from .values import Values, end_to_end
 from .ways import Few, Masked, Others
 
 if TYPE_CHECKING:
@@ -200,11 +200,11 @@ class Game:
                 early.append(scores[: first - i])
                 if j < first:
                     continue
-                self._note(torch.cat(early))
+                self._note(end_to_end(early))
             waiting.append(scores[max(first - i, 0) :])
             ready = (j - first) // worlds
             if ready > done:
-                whole = torch.cat(waiting) if len(waiting) > 1 else waiting[0]
+                whole = end_to_end(waiting)
                 size = (ready - done) * worlds
                 yield done, ready, whole[:size].unflatten(0, (-1, worlds)).mean(1) if worlds > 1 else whole[:size]
                 waiting, done = [whole[size:]] if len(whole) > size else [], ready
@@ -215,7 +215,7 @@ class Game:
         if "scores" not in memo:
             memo["scores"], scores = scores[0], scores[1:]
         if len(scores):
-            memo["game empty"] = memo["baseline scores"] = scores.mean(0)
+            memo["game empty"] = memo["baseline scores"] = scores.mean(0) if len(scores) > 1 else scores[0]
 
 
 def _of_row(others: Others, r: int, i: int, j: int) -> Values:

@@ -36,7 +36,7 @@ class Entry:
     def broadcasts(self, xs: Sequence[Tensor]) -> bool:
         """Whether arithmetic on entries, alone or of one row, needs no copies for each of these operands' rows."""
         return not self.readers or all(
-            x.shape == x0.shape or (len(x) == self.readers and x0.shape == (1, *x.shape[1:]))
+            x.shape == x0.shape or (x.shape[:1] == (self.readers,) and x0.shape == (1, *x.shape[1:]))
             for x, x0 in zip(xs, self.xs, strict=True)
         )
 

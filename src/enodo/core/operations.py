@@ -21,10 +21,9 @@ Path = tuple[Any, ...]
 _SAME = {
     "iadd": "add", "radd": "add", "isub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul", "multiply": "mul",
     "truediv": "div", "itruediv": "div", "idiv": "div", "divide": "div", "true_divide": "div", "ipow": "pow",
-    "special_expit": "sigmoid", "negative": "neg", "absolute": "abs", "clip": "clamp", "fix": "trunc",
+    "expit": "sigmoid", "gammaln": "lgamma", "psi": "digamma",
+    "negative": "neg", "absolute": "abs", "clip": "clamp", "fix": "trunc",
     "concat": "cat", "concatenate": "cat", "swapaxes": "transpose", "swapdims": "transpose", "imatmul": "matmul",
-    "special_softmax": "softmax", "special_log_softmax": "log_softmax", "special_logsumexp": "logsumexp",
-    "special_erf": "erf", "special_expm1": "expm1", "special_log1p": "log1p", "special_exp2": "exp2",
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
     "trapz": "trapezoid", "to_copy": "to", "lift_fresh_copy": "clone", "unsafe_view": "view", "unsafe_index": "index",
@@ -62,6 +61,7 @@ def spelling(func: Callable[..., Any]) -> Spelling:
     composite = isinstance(func, types.FunctionType) and func.__module__.startswith("torch.")
     if bare.startswith("adaptive_max_pool") and not isinstance(func, types.FunctionType):
         bare = bare.removesuffix("_with_indices") + "_with_indices"  # torch's own, which always gives them
+    bare = bare.removeprefix("special_")  # torch.special.erf is torch.erf
     name = _SAME.get(bare, bare)
     return Spelling(name, in_place, composite, name in _ABOUT)
 
@@ -192,15 +192,20 @@ class Bound:
         args, kwargs = self._with(self.paths, operands)
         return self.func(*args, **kwargs)
 
+    def as_given(self) -> Any:
+        """The result with the call's own operands."""
+        return self.func(*self.args, **self.kwargs)
+
     def _with(self, paths: Sequence[Path], tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with these tensors at these paths."""
         args: list[Any] = list(self.args)
         kwargs = dict(self.kwargs)
-        for (key, *rest), t in zip(paths, tensors, strict=True):
+        for path, t in zip(paths, tensors, strict=True):
+            key = path[0]
             holder: Any = args if isinstance(key, int) else kwargs
-            if rest:
+            if len(path) > 1:
                 entries = list(holder[key])
-                entries[rest[0]] = t
+                entries[path[1]] = t
                 holder[key] = tuple(entries) if isinstance(holder[key], tuple) else entries
             else:
                 holder[key] = t

@@ -50,6 +50,9 @@ _MOVES = frozenset(
 _ALONG = frozenset("softmax log_softmax mean sum amax amin var std cat stack cumsum logsumexp".split())  # one dimension
 
 
+_VIEWS: dict[str, Any] = {"view": Tensor.reshape, "view_as": Tensor.reshape_as}  # of maps that lie as in `reach.LAID`
+
+
 class Replay(TorchFunctionMode):
     """A pass of k points, given the record of one: `begin` tells what the model is given."""
 
@@ -103,11 +106,13 @@ class Replay(TorchFunctionMode):
             return t
         if isinstance(state, Patch):
             return state.whole()
-        return state if state.shape[0] == self.k else state.expand(self.k, *state.shape[1:])
+        return state if state.shape[0] == self.k else state.contiguous().expand(self.k, *state.shape[1:])
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         spelt = spelling(func)
+        if spelt.name in _VIEWS and not kwargs and not any(isinstance(a, torch.dtype) for a in args):
+            func = _VIEWS[spelt.name]
         given = [t for _, t in tensors_in(args, kwargs)]
         partly = [self.known[t] for t in given if t in self.known]
         about = is_about(func)

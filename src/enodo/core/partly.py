@@ -12,7 +12,7 @@ from . import tree as trees
 from .budget import is_out_of_memory
 from .partial import Replay
 from .places import Visit
-from .reach import MOST, Patch
+from .reach import LAID, MOST, Patch
 from .record import Record, Unsuited, now
 from .values import Values
 
@@ -77,6 +77,8 @@ class Partly:
             with record:
                 now(q.scored_in(q.call, [visit], 1))
             record.ended()
+            if q.wrt.at_inputs:
+                record.lay(LAID)
         except Exception:
             q.budget.curious = curious  # a full pass is measured
             raise
@@ -122,4 +124,5 @@ def _patch(base: Tensor, rows: Tensor) -> Patch | None:
     if h * w > MOST * base.shape[2] * base.shape[3]:
         return None
     new = torch.stack([row[:, y : y + h, x : x + w] for row, y, x in zip(rows, top, left, strict=True)])
+    base, new = (t.contiguous(memory_format=LAID) for t in (base, new))
     return Patch(base, new, tuple(top), tuple(left))

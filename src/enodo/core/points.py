@@ -196,8 +196,9 @@ class Watched:
 def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
     """Have each gradient that reaches a tensor of a graph told to `fn`."""
 
-    def tell(g: Tensor) -> None:
-        fn(g)  # what it returns does not take the gradient's place
+    def tell(g: Tensor | None) -> None:
+        if g is not None:  # as of operations that have no derivative
+            fn(g)  # what it returns does not take the gradient's place
 
     t.register_hook(tell)
 
@@ -215,5 +216,5 @@ def part_of(value: Any, point: Point) -> Any:
 
 
 def bend(t: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
-    """Have `fn` change the gradient of a value before it goes on."""
-    t.register_hook(fn)
+    """Have `fn` change the gradient of a value before it goes on, where one arrives."""
+    t.register_hook(lambda g: None if g is None else fn(g))

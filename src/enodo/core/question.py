@@ -73,10 +73,14 @@ class Question(Asked):
 
     def traced(self, rules: Rules) -> Values:
         """The values at `wrt` in one pass at the inputs that `rules` watch, whatever its score."""
-        sight, _ = replace(self, rules=rules)._at_inputs(grad=True)
+        return self.followed(rules)[0]
+
+    def followed(self, rules: Rules) -> tuple[Values, Any]:
+        """The values at `wrt` and the raw output, with their graph, in one pass at the inputs that `rules` watch."""
+        sight, output = replace(self, rules=rules)._at_inputs(grad=True)
         self._check(sight)
         self.memo.update(sight=sight, x=sight.values if self.create_graph else sight.values.map(torch.Tensor.detach))
-        return sight.values
+        return sight.values, output
 
     def activation(self) -> Values:
         """The values at `wrt` for the inputs, without a score; the pass is left early where `Where.late` allows it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
@@ -72,6 +73,14 @@ class Record(TorchFunctionMode):
         """Nothing may have been written into but by operations whose names tell of it."""
         if any(version_of(t) != version for t, version in self._versions.items()):
             raise Unsuited
+
+    def lay(self, order: torch.memory_format) -> None:
+        """Have the maps (1, C, H, W) that are kept lie in memory in this order."""
+
+        def laid(t: Any) -> Any:
+            return t.contiguous(memory_format=order) if isinstance(t, Tensor) and t.ndim == 4 else t
+
+        self.kept = [(name, trees.map_tree(laid, out)) for name, out in self.kept]
 
     def _set_aside(self, target: Tensor) -> None:
         """Keep a copy of what is about to be written into; results of it that were kept before have theirs already."""

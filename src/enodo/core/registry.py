@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import count
 from typing import Any, TypeVar
 
 from .errors import BadType, about, nearest, refuse
@@ -26,10 +27,12 @@ class Card:
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
     # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
     # one pass can answer (see `core.glance`); size, where values say how much and not for or against, unless some are
-    # negative; layer, where it is meant for a network's last map, not for its inputs
+    # negative; layer, where it is meant for a network's last map, not for its inputs; cells, where it has masks of its
+    # own for pictures
     claims: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
     counts: str = "{}"  # the unit of a value; {} stands for points of score, or for what a method inside counts
+    wants: Callable[[int], int] | None = None  # evaluations that n features want, where a budget is set by hand
 
     @property
     def summary(self) -> str:
@@ -51,6 +54,11 @@ class Card:
     def required(self) -> tuple[str, ...]:
         """The options without a default."""
         return tuple(n for n in self.options if n not in self.defaults)
+
+    def affords(self, evaluations: int) -> int:
+        """The most features that a budget of evaluations does for, at least one."""
+        wants = self.wants or (lambda n: n)
+        return next(n for n in count(1) if wants(n + 1) > evaluations)
 
     @cached_property
     def open(self) -> bool:
@@ -77,6 +85,7 @@ def method(
     claims: str = "",
     aliases: tuple[str, ...] = (),
     counts: str = "{}",
+    wants: Callable[[int], int] | None = None,
 ) -> Callable[[Method], Method]:
     """Register a function `Question -> Values` as a method; see `Card` for the fields (`needs`, `claims`: words)."""
 
@@ -91,6 +100,7 @@ def method(
             frozenset(claims.split()),
             aliases,
             counts,
+            wants,
         )
         for known in (name, *aliases):
             other = _cards.setdefault(_plain(known), card)

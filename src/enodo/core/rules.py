@@ -60,9 +60,9 @@ _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the
 
 
 def _computes(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call gives a tensor on the path; else it asks for a shape, say."""
-    out = func(*args, **kwargs)
-    return isinstance(out, Tensor) and out.requires_grad
+    """Whether a call gives one tensor of numbers, on the path; else it asks for a shape, say."""
+    y, *aux = parts(func(*args, **kwargs)) or (None,)
+    return isinstance(y, Tensor) and y.requires_grad and not any(isinstance(t, Tensor) and t.requires_grad for t in aux)
 
 
 class Rules(TorchFunctionMode):
@@ -137,9 +137,9 @@ class Rules(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._nodes = _sequence()
             return out
+        if self._begun and (now := _sequence()) != self._nodes:  # also before a call on constants, which is forgotten
+            self._look_back(now)
         if self._begun and (any(map(is_live, args)) or (kwargs and any(map(is_live, kwargs.values())))):
-            if (now := _sequence()) != self._nodes:
-                self._look_back(now)
             if self._hidden:
                 self._check((args, kwargs))
             out = self._treat(func, met, in_place, args, kwargs)
@@ -167,27 +167,31 @@ class Rules(TorchFunctionMode):
         """Whether the graph of this pass reaches back to parameters and inputs."""
         return self.true is not None or (self.record is not None and self.record.keep)
 
-    def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+    def _found(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        """What the table says of a call: for the module that is running, or for the operation."""
         treatment = self.table.entries.get(met.name)
         if self.table.modules and not self._inside and met.name not in _MOVES:
             special = self.table.modules.get(running_module())
             if special is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
                 treatment = special
-        if isinstance(treatment, Depends):
-            treatment = treatment.choose(*args, **kwargs)
+        return treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
+
+    def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        treatment = self._found(func, met, in_place, args, kwargs)
         if treatment is None:
             if met.composite and func not in self._inside:
                 self._tell(met.name, "decomposed")
                 with self._within(func):
                     return opened(func)(*args, **kwargs)
-            # its own gradient, but at values that no rule has bent
-            if not (self.table.others is not None and self._keeps and (in_place or _computes(func, args, kwargs))):
-                unasked = self.table.others is not None and self.report is None
-                return func(*args, **kwargs) if unasked else self._unknown(func, met.name, args, kwargs)
-            treatment = own
+            if self.table.others is None or self.report is not None:
+                return self._unknown(func, met.name, args, kwargs)
+            treatment = self.table.others
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
-            return (treatment.by or func)(*args, **kwargs)
+            if not self._keeps or treatment.moves or not (in_place or _computes(func, args, kwargs)):
+                by = treatment.by if treatment.alone or self.pairs else None
+                return (by or func)(*args, **kwargs)
+            treatment = own  # what its gradient keeps are then values that no rule has bent
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
             bend(out, treatment.fn)
@@ -207,9 +211,9 @@ class Rules(TorchFunctionMode):
     def _ruled(self, call: Bound, name: str, rule: Rule) -> Any:
         xs = call.operands
         if self.report is not None:
-            return call(*xs)
+            return call.as_given()
         if self.record is not None:
-            out = call(*xs)
+            out = call.as_given()
             self.record.add(call, name, parts(out), getattr(rule, "needs_result", True))
             self._follow(call, rule, out)
             return out

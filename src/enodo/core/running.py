@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -18,12 +19,12 @@ from .lasting import dataclass
 from .places import Visit, Where, captured
 from .points import Point, Stop, Watched, part_of
 from .rules import Rules
-from .state import State
+from .state import State, without_compiling
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
 _RECOMPUTED = "a model that recomputes its activations (torch.utils.checkpoint)"
-_NOTHING = nullcontext()
+_modes: Callable[[], int] = torch._C._len_torch_function_stack  # of function modes, whoever entered them
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +143,9 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if grad and (within or frozen):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
-        with _all_of(around):
-            output = _output(call, inputs, within, rules)
+        if _may_compile() and (state.compiled or around or _modes()):
+            around.insert(0, without_compiling())
+        output = _output(call, inputs, around, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
@@ -152,19 +154,13 @@ def _forward(
     return (part_of(output, of) if score else None), load
 
 
-@contextmanager
-def _entered(contexts: Sequence[Any]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
+def _may_compile() -> bool:
+    """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
 
-
-def _all_of(contexts: Sequence[Any]) -> Any:
-    """One context for any number of them, entered in order; most passes have none or one."""
-    if not contexts:
-        return _NOTHING
-    return contexts[0] if len(contexts) == 1 else _entered(contexts)
+    It would then see constants in what they hand out, and gradients that are others. So wherever a place or an
+    operation is looked at, the model runs uncompiled: also functions in it that nothing tells to be compiled.
+    """
+    return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
 def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
@@ -191,12 +187,18 @@ class Recomputes(Exception):
     """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
 
 
-def _output(call: Call, inputs: Any, within: bool, rules: Rules | None) -> Any:
-    """The model's output, None where the pass is left early; `within`: whether a place in the model is asked about."""
+def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
+    """The model's output, in contexts entered in order; None where the pass is left early.
+
+    `within`: whether a place in the model is asked about.
+    """
     try:
-        output = call(inputs)
-        if rules is not None:
-            rules.finish(output)
+        with ExitStack() as entered:
+            for context in around:
+                entered.enter_context(context)
+            output = call(inputs)
+            if rules is not None:
+                rules.finish(output)
         return output
     except Stop:
         return None

@@ -23,12 +23,19 @@ _quiet: weakref.WeakKeyDictionary[nn.Module, Versions] = weakref.WeakKeyDictiona
 
 
 @lru_cache(maxsize=4096)
-def _kind(layer: type) -> tuple[bool, bool, bool]:
-    """Of a class: may torch run it as one operation, does it act differently in train mode, may it write in eval mode.
+def _kind(layer: type) -> tuple[bool, bool, bool, bool]:
+    """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled.
 
-    torch's own modules write into no buffer in eval mode.
+    And may it write into buffers in eval mode: torch's own modules do not.
     """
-    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), not layer.__module__.startswith("torch.nn.")
+    compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
+    own = not layer.__module__.startswith("torch.nn.")
+    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own
+
+
+def _is_compiled(fn: Any) -> bool:
+    """Whether a function is what torch.compile made of another."""
+    return hasattr(fn, "_torchdynamo_orig_callable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +64,9 @@ class State:
                     if child is not None and id(child) not in met:
                         met.add(id(child))
                         todo.append(child)
-            fused, wary, own = _kind(type(m))  # type: ignore[arg-type]  # mypy holds classes of modules for unhashable
-            compiled = compiled or m._compiled_call_impl is not None or "_orig_mod" in inner
+            fused, wary, made, own = _kind(type(m))  # type: ignore[arg-type]  # mypy holds them for unhashable
+            compiled = compiled or made or m._compiled_call_impl is not None or "_orig_mod" in inner
+            compiled = compiled or ("forward" in vars(m) and _is_compiled(m.forward))
             shortcuts = shortcuts or fused
             training = training or (wary and m.training)
             for held in (m._parameters, m._buffers):
@@ -83,10 +91,7 @@ class State:
 
     def contexts(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> list[Any]:
         """What a pass that is given `stand_ins` has to run within; a `whole` one is not left early."""
-        around: list[Any] = [self._as_found(model, stand_ins, whole)] if self.writes(model) else []
-        if self.compiled and hasattr(torch.compiler, "set_stance"):
-            around.append(_without_compiling())
-        return around
+        return [self._as_found(model, stand_ins, whole)] if self.writes(model) else []
 
     @contextmanager
     def _as_found(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> Iterator[None]:
@@ -127,6 +132,7 @@ def eager(model: Any) -> Any:
 
 
 @contextmanager
-def _without_compiling() -> Iterator[None]:
+def without_compiling() -> Iterator[None]:
+    """Run functions that torch.compile made of others as those others."""
     with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
         yield

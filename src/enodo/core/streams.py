@@ -7,6 +7,7 @@ generator is neither read nor moved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,16 @@ def deviations(noise: Any, x: Values) -> Values:
             refuse("noise", one, "a standard deviation, 0 or more", kind=BadType)
         if not 0 <= one < float("inf"):
             refuse("noise", one, "a standard deviation, 0 or more, finite")
-    return Values(t.new_tensor(one) for t, one in zip(x.leaves, each, strict=True))
+    return Values(torch.tensor(one, dtype=t.dtype, device=t.device) for t, one in zip(x.leaves, each, strict=True))
+
+
+@lru_cache(maxsize=1024)
+def _name(seed: int, key: tuple[int, ...]) -> int:
+    """What a row's generator starts from.
+
+    The key is a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0])
 
 
 class Streams:
@@ -37,9 +47,7 @@ class Streams:
     def __init__(self, seed: int, keys: Sequence[tuple[int, ...]]) -> None:
         self.generators = []
         for key in keys:
-            # a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3
-            state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1)
-            self.generators.append(torch.Generator().manual_seed(int(state[0])))
+            self.generators.append(torch.Generator().manual_seed(_name(seed, key)))
 
     def normal(self, like: Values) -> Values:
         """Standard normal numbers in the shapes (B, ...), dtypes and devices of `like`."""

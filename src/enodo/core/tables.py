@@ -106,13 +106,17 @@ def own(op: Op) -> Pull:
 class Plain:
     """The operation's own gradient is what the method wants: it is linear in what is on the path.
 
-    `by` does the same as the operation, where torch takes the gradient of that slowly.
+    by      does the same as the operation, where torch takes the gradient of that slowly
+    alone   whether that pays for one gradient too, not only where many are taken through the same pass
+    moves   it but lays values out anew, so that its gradient keeps none of them
     """
 
     by: Callable[..., Any] | None = None
+    alone: bool = True
+    moves: bool = False
 
 
-PLAIN = Plain()
+PLAIN, MOVED = Plain(), Plain(moves=True)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,11 @@ def concat(parts: Sequence[Values], dim: int) -> Values:
     return parts[0] if len(parts) == 1 else parts[0].map(lambda *ts: torch.cat(ts, dim), *parts[1:])
 
 
+def end_to_end(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; a single one as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
 def chosen(mask: Tensor, here: Tensor, there: Tensor) -> Tensor:
     """`here` where the mask says so, else `there`, to the bit as `torch.where` has it.
 

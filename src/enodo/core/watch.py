@@ -30,11 +30,6 @@ _MISREAD = frozenset((F.batch_norm, torch.batch_norm, F.instance_norm, torch.ins
 _NEVER = frozenset((Tensor, bool, int, float, type(None)))  # types of arguments that are and hold no parameter
 
 
-def _without_gaps(g: Any) -> Any:
-    """A gradient laid out row by row; rules may hand on none."""
-    return g if g is None else g.contiguous()
-
-
 class Constants(dict[int, tuple[Tensor, Tensor]]):
     """Parameters by id, each with a detached alias; `light` where too little is kept for them to matter."""
 
@@ -93,7 +88,7 @@ class Watch(TorchFunctionMode):
             if not _NEVER.issuperset(map(type, args)):
                 args = [a if type(a) in _NEVER else self._constant(a) for a in args]
             if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
-                kwargs = {k: self._constant(v) for k, v in kwargs.items()}
+                kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
         if tracked and func is F.embedding_bag:
             with self:
@@ -105,7 +100,7 @@ class Watch(TorchFunctionMode):
                 refuse_ids(args, kwargs, error)
             raise
         if func in _MISREAD and out.requires_grad and len(out) == 1:
-            bend(out, _without_gaps)
+            bend(out, Tensor.contiguous)
         if self.load is not None and isinstance(out, Tensor):
             self.load.add(out)
         if tracked and self.tracker is not None:

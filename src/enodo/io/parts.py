@@ -40,14 +40,19 @@ class Cut:
         return torch.where(ids < 0, 1, count[number]).to(x.device)
 
 
-def cut(text: str | None, example: Example) -> Cut:
-    """The parts that `text` names: KIND, KIND:SIZE or a number of blocks; without it those that suit the input."""
+def cut(text: str | None, example: Example, most: int | None = None) -> Cut:
+    """The parts that `text` names: KIND, KIND:SIZE or a number of blocks; without it those that suit the input.
+
+    These are at most `most` squares of a picture, where a method has evaluations for no more.
+    """
     if not isinstance(example.inputs, Tensor):
         refuse("--features", repr(text), "a model with a single input")
     sample = example.sample
     known = KINDS[sample.kind]
     if text is None:
         text = next(iter(known))
+        if most is not None and text == "squares":
+            text = f"squares:{_side(example, most)}"
     if text.isdigit() and int(text) > 0:
         return _blocks(example.inputs, int(text))
     kind, colon, size = text.partition(":")
@@ -81,6 +86,15 @@ def _blocks(x: Tensor, n: int) -> Cut:
     count = x[0].numel()
     n = min(n, count)
     return Cut((torch.arange(count) * n // count).view(1, *x.shape[1:]), f"{n} blocks of neighbouring values")
+
+
+def _side(example: Example, most: int) -> int:
+    """The side of the smallest squares, of at least the usual size, that are no more than `most`."""
+    height, width = example.inputs.shape[-2:]
+    side = SQUARE
+    while -(-height // side) * -(-width // side) > most:
+        side += 1
+    return side
 
 
 def _squares(example: Example, side: int) -> Cut:

@@ -68,6 +68,7 @@ def occlusion(q: Question, *, window: Any = None, strides: Any = None) -> Values
     when="As feature ablation, where features stand in for one another and nothing is lost without one alone.",
     needs="score absence",
     claims="shared",
+    wants=lambda n: n * (n + 1) // 2,
 )
 def k_out(q: Question, *, features: Any = None, size: int = 2, max_evaluations: int = 5000) -> Values:
     """What the score loses without each set of at most `size` features, shared out within the set.

@@ -15,10 +15,11 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values, accumulator
 from enodo.rules.attention import Attention, Attentions
-from enodo.rules.seats import Seats, Stream
+from enodo.rules.seats import Stream
 
 from .maps import grid_of, layouts, resized, sized
-from .relations import Related, Relations, divided, eye_like, looks_ahead, whole
+from .reading import note_answer, note_slopes, row_of, seats
+from .relations import Related, Relations, divided, eye_like, whole
 
 
 def paid(q: Question, gradients: bool = False) -> list[Attention]:
@@ -27,9 +28,15 @@ def paid(q: Question, gradients: bool = False) -> list[Attention]:
     if gradients:
         replace(q, rules=mode).gradient()
     else:
-        q.traced(mode)
+        _, output = q.followed(mode)
     if not mode.found:
-        refuse("model", "one that pays no attention that can be seen after " + ", ".join(q.wrt.names), "attention")
+        expected = "a transformer: a softmax over tokens, of products of values that follow from the inputs"
+        given = "one in which no attention is seen after " + ", ".join(q.wrt.names)
+        refuse("model", given, expected, 'Ask "grad_cam" or "integrated_gradients".')
+    if gradients:
+        note_slopes(mode.found[-1], q.many)
+    else:
+        note_answer(mode.found[-1], q, output)
     return mode.found
 
 
@@ -60,41 +67,6 @@ def chosen(found: list[Attention], layers: Any) -> list[Attention]:
     if not found:
         refuse("layers", describe(layers), "at least one layer")
     return found
-
-
-def seats(a: Attention) -> tuple[Seats, Seats]:
-    """The tokens that look, and those looked at."""
-    shape = tuple(a.probabilities.shape)
-    if a.queries is None:
-        given = f"a model whose attention {shape} is among tokens that cannot be followed"
-        refuse("model", given, "windows that are cut from tokens by moving them", "Use grad_cam, or gradients.")
-    if a.keys is None:
-        given = f"attention {shape} to what does not follow from the values explained"
-        refuse("layers", given, "attention to tokens at wrt, or after it", "Ask at the inputs, or name other layers.")
-    return a.queries, a.keys
-
-
-def row_of(t: Tensor, token: Any, found: list[Attention], last: Attention) -> Tensor:
-    """The row of (..., B, T, S) that belongs to a token, (..., B, S): that from which the score is read.
-
-    None is the mean of all where tokens have only seen their window or have been merged, so that there is none that
-    gathers; the last one where no token looks ahead; and else the first. An int, or one a row, is another; "mean" takes
-    the mean of all.
-    """
-    count, rows = t.shape[-2], t.shape[-3]
-    stream = seats(last)[0].stream
-    if token is None:
-        apart = last.windows or stream.parent is not None
-        token = "mean" if apart else 0 if looks_ahead(found, stream) or count == 1 else -1
-    if isinstance(token, str) and token == "mean":
-        return t.mean(-2)
-    index = torch.as_tensor(token, device=t.device) if isinstance(token, (int, list, tuple, Tensor)) else None
-    if index is None or index.is_floating_point() or index.dtype == torch.bool or index.ndim > 1:
-        refuse("token", token, 'None, a position, one position a row, or "mean"', kind=BadType)
-    if index.numel() not in (1, rows) or not bool(((index >= -count) & (index < count)).all()):
-        refuse("token", token, f"a position from 0 to {count - 1}, or one for each of the {rows} rows")
-    index = (index % count).expand(rows).view(rows, 1, 1).expand(*t.shape[:-2], 1, t.shape[-1])
-    return t.gather(-2, index)[..., 0, :]
 
 
 def placed(q: Question, scores: Mapping[Stream, Tensor], reshape: Any, upsample: Any) -> Values:

@@ -22,7 +22,7 @@ def _table(rule: str, more: Mapping[Any, Any] | None) -> Table:
     tables = {"rescale": lambda: RESCALE, "reveal_cancel": reveal_cancel}
     if rule not in tables:
         refuse("rule", repr(rule), " or ".join(map(repr, tables)), nearest(str(rule), tables))
-    return tables[rule]() | (more or {})
+    return tables[rule]() | more if more else tables[rule]()
 
 
 @method(

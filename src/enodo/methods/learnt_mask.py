@@ -28,7 +28,7 @@ RATE, MOMENTUM, FAR = 0.02, 0.9, 12.0
     paper="Fong and Vedaldi 2017, arXiv:1704.03296, equation 5",
     when="The smallest part of a picture without which the class is lost; baseline=Absence.blurred() is the paper's.",
     needs="gradient score absence",
-    claims="shared size",
+    claims="shared size cells",
     counts="share taken away",
 )
 def meaningful_perturbation(
@@ -56,7 +56,7 @@ def meaningful_perturbation(
     paper="Fong et al. 2019, arXiv:1910.08485, equations 2 to 4",
     when="Which part of a given size suffices for the score: a mask with a meaning of its own, no weights to tune.",
     needs="gradient score absence",
-    claims="shared size",
+    claims="shared size cells",
     aliases=("extremal",),
     counts="share kept",
 )

@@ -19,6 +19,8 @@ from enodo.rules.carry import read
 from enodo.rules.presets import composed
 from enodo.rules.propagation import Propagation
 
+NOTED = 0.01  # of the score, from which lost relevance is told
+
 
 @method(
     "lrp",
@@ -53,9 +55,11 @@ def lrp(
     >>> enodo.explain(lambda x: torch.relu(3 * x[:, 0] - x[:, 1]), torch.tensor([[2.0, 5.0]]), "lrp").tensor
     tensor([[ 6., -5.]])
     """
-    question = composite, rules or {}, q.call.model, epsilon, gamma, box, bias, q.create_graph
-    relevance = _relevance(q, *composed(*question), on_unknown)
+    question = composite, rules or {}, q.call.model, epsilon, gamma, box, bias
+    table, follow = composed(*question)
+    relevance = _relevance(q, table, follow, on_unknown)
     q.memo["delta"] = (relevance.rowsum(q.scores) - q.scores).detach()
+    _tell_lost(q, table, follow)
     if balance:
         if q.many:
             refuse("balance", "True with several targets", "one target", "Ask about one after the other.")
@@ -73,6 +77,20 @@ def _relevance(q: Question, table: Table, follow: Propagation, on_unknown: Any) 
     return Values(read(a, g) if follow.carried_to(seen) else a * g for a, g, seen in pairs)
 
 
+def _tell_lost(q: Question, table: Table, follow: Propagation) -> None:
+    """A note where rules dropped relevance, with the layer that dropped most of it."""
+    lost = {call: float(sum(kept)) for call, kept in follow.lost.items() if kept}
+    share = abs(sum(lost.values())) / max(float(q.scores.detach().abs().sum()), 1e-30)
+    if not share > NOTED:
+        return
+    follow.names = []
+    replace(q, memo={}, create_graph=False).traced(Rules(table, report=lambda *_: None))
+    name = follow.names[(max(lost, key=lambda call: abs(lost[call])) - 1) % len(follow.names)]
+    at = f"in {name!r}" if name else "in the model itself"
+    why = "hand on none where nothing speaks for a sum, as gamma and epsilon do. balance=True says how much"
+    q.log.note(f"Relevance was dropped, most of it {at}: z+ and alpha-beta rules {why}.")
+
+
 def _rows(q: Question) -> Iterator[Question]:
     settled = replace(q, target=q.settled_target, create_graph=False)
     for i in range(q.rows):
@@ -81,6 +99,7 @@ def _rows(q: Question) -> Iterator[Question]:
 
 def _constants(q: Question, table: Table, follow: Propagation, on_unknown: Any) -> torch.Tensor:
     """What constants take of the relevance of one row, (1,)."""
-    measured = Balance()
+    measured, follow.measures = Balance(), True
     _relevance(q, measured.table(table), follow, on_unknown)
-    return q.scores.new_full((1,), sum(measured.constants.values()))
+    lost = sum(float(sum(kept)) for kept in follow.lost.values())
+    return q.scores.new_full((1,), sum(measured.constants.values()) - lost)

@@ -23,7 +23,7 @@ from .seats import Seats
 from .tokens import Held, Tokens
 
 TABLE = Table({name: COMPOSITES[name] for name in ("scaled_dot_product_attention",)}, others=PLAIN)
-_PRODUCTS = frozenset("matmul bmm mm einsum baddbmm tensordot".split())
+PRODUCTS = frozenset("matmul bmm mm einsum baddbmm tensordot".split())
 
 
 @dataclass(eq=False)
@@ -34,6 +34,9 @@ class Attention:
     queries: Seats | None  # the tokens that look, and those looked at; None where it cannot be told
     keys: Seats | None
     gradients: list[Tensor] = field(default_factory=list)  # like them, one for each score that was pulled back
+    read: Tensor | None = None  # (..., B, T), of the last attention: the tokens that an answer depends on after it
+    root: Tensor | None = None  # the probabilities as they are in the graph of the pass,
+    laid: Callable[[Tensor], Tensor] = torch.Tensor.detach  # and what lays their gradients out like them
 
     @property
     def windows(self) -> bool:
@@ -73,7 +76,7 @@ class Attentions(Rules):
             if out.ndim > 2 and isinstance(dim, int) and dim % out.ndim == out.ndim - 1:
                 known = self.tokens.held(out)
                 self.tokens.hold(out, Held(self.tokens.asking(known.owners) if known is not None else (), out))
-        elif name in _PRODUCTS:
+        elif name in PRODUCTS:
             given = [t for a in (*args, *kwargs.values()) for t in (a if isinstance(a, (list, tuple)) else (a,))]
             for held in map(self.tokens.held, given):
                 if held is not None and held.root is not None:
@@ -88,6 +91,8 @@ class Attentions(Rules):
         self._noted.add(id(root))
         if self.gradients and root.requires_grad:
             on_gradient(root, lambda g: seen.gradients.append(laid(g)))
+        elif root.requires_grad:
+            seen.root, seen.laid = root, laid
         self.found.append(seen)
 
     def _seated(self, root: Tensor) -> tuple[Attention, Callable[[Tensor], Tensor]] | None:

@@ -46,6 +46,10 @@ class Coverage:
         lines = [f"{'operation':24} {'treated as':11} {'calls':>5}  module and line"]
         for (name, kind, spot), n in self.calls.items():
             lines.append(f"{name:24} {kind:11} {n:5}  {spot.module or '-'} ({spot.file}:{spot.line})")
+        kinds = Counter[str]()
+        for (_, kind, _), n in self.calls.items():
+            kinds[kind] += n
+        lines.append(f"{kinds.total()} calls: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
         return "\n".join(lines)
 
 

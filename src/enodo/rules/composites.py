@@ -15,6 +15,7 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Plain, Refuse, Treatmen
 from .linear import only_first
 from .native import NATIVE
 from .norm import Norm
+from .sampling import READ
 
 
 @operation
@@ -61,11 +62,15 @@ def _group_norm(
     return _scaled(groups, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
 
 
+_MANY = 1 << 16  # numbers from which on a norm is the slower, also forward
+
+
 def _batch_norm(*args: Any, **kwargs: Any) -> Treatment:
     """Linear, unless it normalises by the batch, as in training: rows then depend on their mates in the model too."""
     norm = Norm.of(*args, **kwargs)
     if not (norm.training or norm.mean is None or is_live(norm.weight) or is_live(norm.bias)):
-        return _FOLDED
+        # one product and one sum: torch takes a norm's own gradient in twice the time, and under vmap one by one
+        return Plain(lambda *_, **__: _folded(norm), norm.x.numel() >= _MANY)
     return Decompose(_batch_statistics)
 
 
@@ -80,15 +85,10 @@ def _batch_statistics(*args: Any, **kwargs: Any) -> Tensor:
     return _scaled(y, _by_channel(norm.weight, x.ndim), _by_channel(norm.bias, x.ndim))
 
 
-def _folded(*args: Any, **kwargs: Any) -> Tensor:
-    norm = Norm.of(*args, **kwargs)
+def _folded(norm: Norm) -> Tensor:
     scale, shift = (_by_channel(t, norm.x.ndim) for t in norm.factors)
     y: Tensor = (norm.x * scale).add_(shift)
     return y.to(norm.x.dtype)
-
-
-# One product and one sum: torch takes a norm's own gradient in twice the time, and under vmap one by one.
-_FOLDED = Plain(_folded)
 
 
 def _instance_norm(*args: Any, **kwargs: Any) -> Tensor:
@@ -244,7 +244,7 @@ COMPOSITES: dict[str, Treatment] = {
     "instance_norm": Decompose(_instance_norm),
     "scaled_dot_product_attention": Decompose(_attention),
     "embedding_bag": Depends(_bag),
-    "grid_sample": only_first(Refuse("samples at places that depend on the values explained")),
+    "grid_sample": READ,
     "trapezoid": only_first(Decompose(_trapezoid)),
     "glu": Decompose(_glu),
     "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),

@@ -76,13 +76,19 @@ def secant(power: float | None, relative: bool = False) -> Slope:
 @Slope
 def rectified(op: Op) -> Tensor:
     """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
-    x, x0, y, y0 = op.xs[0], reference(op).xs[0], op.y, reference(op).y
+    at = reference(op)
+    x, x0, y, y0 = op.xs[0], at.xs[0], op.y, at.y
     if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
         return _cut.of(op)
     slope = _ratio(y - y0, x - x0)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
         slope = _ratio((y - y0).add_(y, alpha=FAINT), (x - x0).add_(x, alpha=FAINT)).nan_to_num_(nan=0.0)
     return slope
+
+
+def bounded(t: Tensor) -> Tensor:
+    """The values, of which masked ones (minus infinity) are as low as differences and their ratios can bear."""
+    return t.clamp(min=-min(1e12, torch.finfo(t.dtype).max / 4))
 
 
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
@@ -191,12 +197,22 @@ def product(op: Op) -> Pull:
 
 @forgetful
 def quotient(op: Op) -> Pull:
-    """a/b = a (1/b), a product, with 1/b - 1/b0 = -(b - b0) / (b b0)."""
+    """y = a/b by the product that it solves, a - a0 = (y - y0) (b + b0)/2 + (b - b0) (y + y0)/2.
+
+    Where b and b0 differ in sign, and where one is a mask or a count, by a/b = a (1/b), with
+    1/b - 1/b0 = -(b - b0) / (b b0).
+    """
     *a, by = _factors(op)
     number = by.x.new_tensor(0 if a else op.call.get(0, "input"))
     of = a[0] if a else Factor(number, number, False)
     inverse = by._replace(x=1 / by.x, x0=1 / by.x0)
-    return _pulled_by([of.slope(inverse), inverse.slope(of) / -(by.x * by.x0)], [of, by])
+    slopes = [of.slope(inverse), inverse.slope(of) / -(by.x * by.x0)]
+    if not (of.leaps or by.leaps or op.y.is_complex()):
+        alike = by.x * by.x0 > 0
+        middle = torch.where(alike, by.x + by.x0, 1)
+        ways = 2 / middle, -(op.y + of.x0 / by.x0) / middle
+        slopes = [torch.where(alike, one, other) for one, other in zip(ways, slopes, strict=True)]
+    return _pulled_by(slopes, [of, by])
 
 
 @forgetful

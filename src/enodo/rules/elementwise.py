@@ -10,7 +10,7 @@ KINKED = CUT | frozenset(
 SMOOTH = frozenset(
     (
         "gelu silu mish softplus logsigmoid log_sigmoid softsign tanh sigmoid tanhshrink exp expm1 exp2 sin cos tan"
-        " sinh cosh asinh atan erf erfc sinc square deg2rad rad2deg"
+        " sinh cosh asinh atan erf erfc erfcx ndtr log_ndtr i0 i0e i1 i1e sinc square deg2rad rad2deg"
     ).split()
 )
 SINGULAR = frozenset(

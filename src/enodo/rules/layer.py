@@ -11,6 +11,7 @@ from torch import Tensor
 
 from enodo.core.operations import Bound, is_live
 from enodo.core.tables import Op, Pull, Rule, UnknownOperation
+from enodo.core.transforms import bare
 
 DENSE = ("linear",)
 CONVOLUTIONS = tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
@@ -32,6 +33,8 @@ class Layer:
     y: Tensor
     run: Callable[[Tensor, Tensor], Tensor]  # the linear part for some x, w
     back: Pulled  # the transposed of the linear part at w
+    lost: list[Tensor] | None = None  # what of the relevance of y neither values nor biases get, once pulled back
+    measured: bool = False  # whether that is to be known where knowing it costs something
 
     def through(self, x: Tensor, w: Tensor) -> tuple[Tensor, Pulled]:
         """The linear part for some x and w, and its transposed."""
@@ -44,6 +47,11 @@ class Layer:
             return torch.autograd.grad(out, at, s, retain_graph=True, create_graph=torch.is_grad_enabled())[0]
 
         return (self.run(x, w) if keep else out.detach()), pull
+
+    def keep(self, relevance: Tensor) -> None:
+        """Have it known that some relevance of y is lost."""
+        if self.lost is not None:
+            self.lost.append(bare(relevance).detach().sum())
 
     @property
     def linear(self) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from enodo.core.operations import is_live
-from enodo.core.tables import PLAIN, Depends, Treatment
+from enodo.core.tables import MOVED, PLAIN, Depends, Treatment
 
 # Entries are moved, copied, dropped, or joined to others.
 MOVES = (
@@ -29,16 +29,19 @@ SUMS = (
     " upsample_bicubic2d upsample_trilinear3d dropout dropout1d dropout2d dropout3d"
     " feature_dropout alpha_dropout feature_alpha_dropout fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2"
     " fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_fftshift fft_ifftshift stft istft nll_loss"
-    " nll_loss_nd"
+    " nll_loss_nd affine_grid_generator"
 ).split()
 
-LINEAR: dict[str, Treatment] = dict.fromkeys([*MOVES, *CASTS, *SUMS], PLAIN)
+# Dropouts give back what they are given, in eval mode.
+_MOVING = (*MOVES, *CASTS, *(name for name in SUMS if "dropout" in name))
+LINEAR: dict[str, Treatment] = {**dict.fromkeys(SUMS, PLAIN), **dict.fromkeys(_MOVING, MOVED)}
 
 
 def only_first(rule: Treatment, usual: Treatment = PLAIN) -> Depends:
     """Linear in its first argument, or `usual`; with others on the path (weights that the model computes), `rule`."""
 
     def choose(*args: Any, **kwargs: Any) -> Treatment:
-        return rule if any(map(is_live, args[1:])) or any(is_live(v) for v in kwargs.values()) else usual
+        others = any(map(is_live, args[1:])) or (kwargs and any(map(is_live, kwargs.values())))
+        return rule if others else usual
 
     return Depends(choose)

@@ -47,6 +47,11 @@ def _damped(y: Tensor, back: Callable[[Tensor], Any], epsilon: float) -> Callabl
     return lambda gy: back(torch.addcdiv(gy, gy, size, value=-least))
 
 
+def _scaled(share: Tensor, back: Pulled) -> Pulled:
+    """What is pulled back of c times a share."""
+    return lambda gy: back(gy * share)
+
+
 def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """LRP-epsilon: shares x_i w_i of z + epsilon sign(z), which absorbs the relevance of small sums.
 
@@ -54,10 +59,18 @@ def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     """
 
     def shares(layer: Layer) -> Pulled:
-        if bias or layer.b is None:
-            return _damped(layer.y, layer.back, epsilon)
-        share = layer.y / _stable(layer.linear, epsilon)
-        return lambda gy: layer.back(gy * share)
+        z = layer.y if bias else layer.linear
+        pull = _damped(z, layer.back, epsilon) if z is layer.y else _scaled(layer.y / _stable(z, epsilon), layer.back)
+        if not layer.measured:
+            return pull
+        least, y = _least(epsilon, z), layer.y.clone()
+        size = z.abs() + least
+
+        def told(gy: Tensor) -> Tensor:
+            layer.keep(torch.where(size.isinf(), 0, gy * y * least / size))  # masked sums have no relevance
+            return pull(gy)
+
+        return told
 
     def otherwise(op: Op) -> Pull:
         return _damped(op.y, op.vjp, epsilon)
@@ -122,16 +135,18 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, epsilon: float = 1e-9, bia
                 z = z + down
             if bias and layer.b is not None:
                 z = z + (layer.b.clamp(min=0) if for_z else layer.b.clamp(max=0))
-            z = z + _least(epsilon, z) * (1 if for_z else -1)
-            parts.append((layer.y / z if factor == 1 else factor * layer.y / z, pull_up, pull_down))
+            least = _least(epsilon, z) * (1 if for_z else -1)
+            z = z + least
+            parts.append((layer.y / z if factor == 1 else factor * layer.y / z, least, pull_up, pull_down))
 
-        def pulled(s: Tensor, pull_up: Pulled, pull_down: Pulled | None) -> Tensor:
+        def pulled(s: Tensor, least: float, pull_up: Pulled, pull_down: Pulled | None) -> Tensor:
+            layer.keep(s.sum() * least)
             found = pull_up(s)
             return found if pull_down is None or first is None else torch.where(first, found, pull_down(s))
 
         def share(gy: Tensor) -> Tensor:
-            total, *rest = (pulled(gy * ratio, up, down) for ratio, up, down in parts)
-            return total + rest[0] if rest else total
+            total, *others = (pulled(gy * ratio, least, up, down) for ratio, least, up, down in parts)
+            return total + others[0] if others else total
 
         return share
 

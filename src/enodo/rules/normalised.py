@@ -9,7 +9,7 @@ from torch import Tensor
 
 from enodo.core.tables import Op, Pull
 
-from .differences import forgetful, reference
+from .differences import bounded, forgetful, reference
 
 
 @forgetful
@@ -62,8 +62,9 @@ def _log_mean(op: Op) -> tuple[Any, Tensor]:
         dim = 0 if x.ndim in (0, 1, 3) else 1
     x, x0 = x.to(op.y.dtype), x0.to(op.y.dtype)
     z, z0 = x - torch.logsumexp(x, dim, keepdim=True), x0 - torch.logsumexp(x0, dim, keepdim=True)
+    z, z0 = bounded(z), bounded(z0)
     top, gap = torch.maximum(z, z0), (z - z0).abs()
-    flat = ~(gap > 0)  # equal, or both masked
+    flat = gap == 0
     ratio = -torch.expm1(-gap) / torch.where(flat, 1, gap)
     return dim, torch.exp(top) * torch.where(flat, 1, ratio)
 

@@ -53,7 +53,9 @@ def phased(usual: Depends) -> Depends:
         dilation: Any = 1,
         groups: Any = 1,
     ) -> Treatment:
-        found: Treatment = usual.choose(input, weight, bias, stride, padding, dilation, groups)
+        found: Treatment = usual.choose(input, weight, bias)
+        if stride == 1 or stride == (1, 1):
+            return found
         (s, t), dense = _pair(stride), (*_pair(dilation), groups) == (1, 1, 1)
         if not (found is PLAIN and dense and s == t > 1 and input.ndim == 4 and not isinstance(padding, str)):
             return found

@@ -19,7 +19,7 @@ from enodo.core.tables import PLAIN, TREATMENTS, Decompose, Depends, Op, Pull, R
 from . import composites, elementwise, lrp
 from .extremes import EXTREMES, clamps
 from .layer import CONVOLUTIONS, WEIGHTED, Weighted
-from .linear import LINEAR, MOVES, SUMS
+from .linear import LINEAR, MOVES
 from .losses import LOSSES
 from .propagation import Propagation
 from .recurrent import RECURRENT
@@ -34,8 +34,6 @@ _CHOICES = (
 _POOLS = [f"{kind}max_pool{n}d{end}" for kind in ("", "adaptive_") for n in (1, 2, 3) for end in ("", "_with_indices")]
 # y = x c for a c that does not depend on the size of x: what goes back is the gradient.
 _HOMOGENEOUS = "relu leaky_relu prelu rrelu abs".split()
-# Their gradients keep values; where derivatives are wanted, these have to be values that no rule has bent.
-_KEEPING = [*_POOLS, *_CHOICES, *(name for name in SUMS if "pool" in name or "interpolate" in name)]
 _ELEMENTWISE = [*elementwise.KINKED, *elementwise.SMOOTH, *elementwise.SINGULAR]
 _BILINEAR = "einsum tensordot outer ger dot vdot inner kron cross linalg_cross bilinear".split()
 # They say how much passes of what they are multiplied with.
@@ -70,8 +68,8 @@ class Composite:
         first, last = ends.get(FIRST, self.first), ends.get(LAST, self.last)
         return Propagation(rules, self.product, first, last, by_name, by_module, self.merge)
 
-    def table(self, follow: Propagation | None = None, differentiable: bool = False) -> Table:
-        """The table of one pass; `differentiable`: derivatives of what rules compute are wanted."""
+    def table(self, follow: Propagation | None = None) -> Table:
+        """The table of one pass."""
         follow = self.following({}, {}, {}) if follow is None else follow
         entries: dict[str, Treatment] = {
             **LINEAR,
@@ -92,8 +90,6 @@ class Composite:
             "length": lrp.shared,
             "softmax": self.softmax,
         }
-        if differentiable:
-            entries |= dict.fromkeys([*_HOMOGENEOUS, *_KEEPING], own)
         return Table(follow.treatments(entries, _EXACT), trail=follow)
 
 
@@ -197,7 +193,6 @@ def composed(
     amount: float,
     box: Any,
     bias: bool,
-    differentiable: bool,
 ) -> tuple[Table, Propagation]:
     """The table of a composite, by name or as it is, with the user's rules; and what follows its pass.
 
@@ -228,7 +223,7 @@ def composed(
         if not isinstance(rule, Weighted) or (key in modules and rule.otherwise and not isinstance(key, _LAYERS)):
             others.update(dict.fromkeys(modules, rule))
     follow = made.following(ends, by_name, by_module)
-    return made.table(follow, differentiable) | others, follow
+    return made.table(follow) | others, follow
 
 
 def _modules(key: Any, model: Any) -> list[nn.Module] | None:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from enodo.core.operations import Bound, is_live, running_module, tensors_in
+from enodo.core.operations import Bound, caller, is_live, running_module, tensors_in
 from enodo.core.tables import PLAIN, Decompose, Depends, Op, Plain, Pull, Refuse, Rule, Treatment, own
 
 from . import merging
@@ -60,6 +60,8 @@ class Propagation:
     by_name: Mapping[str, Weighted] = field(default_factory=dict)
     by_module: Mapping[nn.Module, Weighted] = field(default_factory=dict)
     merge: bool = True  # batch norms into the layers beside them
+    measures: bool = False  # whether rules are to tell all relevance that they lose
+    names: list[str] | None = None  # filled with the modules of the layers of a pass
 
     def __post_init__(self) -> None:
         placed = [*self.rules.values(), *self.by_name.values(), *self.by_module.values(), self.last]
@@ -68,6 +70,7 @@ class Propagation:
         self._calls = 0  # of layers, in all passes
         self._each = 0  # how many a pass makes; 0 before it has been surveyed
         self._not_last: set[int] = set()
+        self.lost: dict[int, list[Tensor]] = {}  # relevance, by the call of the layer that lost it
 
     # ---------------------------------------------------------------- what a pass tells
     def before_write(self) -> None:
@@ -81,7 +84,7 @@ class Propagation:
         placed = getattr(rule, "placed", None)
         if placed is not None and self.merge:
             op, placed.op = placed.op, None
-            layer = None if op is None else functools.partial(placed.layer, op)
+            layer = None if op is None else functools.partial(placed.layer_of, op)
             versions = placed.x._version, out._version
             made = merging.Made(
                 placed.name, placed.call, placed.x, layer, placed.shares, versions, placed.arrives, placed.onward
@@ -139,6 +142,8 @@ class Propagation:
                 return self.product
             x = call.operands[roles(name, call)[0]]
             self._calls += 1
+            if self.names is not None:
+                self.names.append(caller().module)
             rule = self._rule(name, x) if is_live(x) else None  # else it is linear in weights that the model computes
             if rule is None:
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
@@ -210,16 +215,23 @@ class Placed:
         self.onward, self.arrives = at.everywhere, at.carried_to(x) or rule.outright
         self.shares: Shares = carrying(rule, at.carried_to(x), self.onward) if self.arrives else rule.shares
         self.op: Op | None = None  # once it has been asked about
+        self.lost = at.lost.setdefault(at._calls, [])
 
     @property
     def placed(self) -> Placed:
         """Itself; a rule around it has it too."""
         return self
 
+    def layer_of(self, op: Op) -> Layer:
+        """The layer, which tells what relevance it loses."""
+        layer = self.layer(op)
+        layer.lost, layer.measured = self.lost, self.at.measures
+        return layer
+
     def __call__(self, op: Op) -> Pull:
         self.op, i, count = op, 0 if self.layer is not layer_of else roles(op.name, op.call)[0], len(op.xs)
         self.to = [self.arrives and k == i for k in range(count)]
-        return self.at.defer(lambda: aimed(self.shares(self.layer(op)), i, count))
+        return self.at.defer(lambda: aimed(self.shares(self.layer_of(op)), i, count))
 
 
 def _tensors(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Tensor]:

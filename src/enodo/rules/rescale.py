@@ -21,6 +21,7 @@ from .linear import LINEAR, only_first
 from .losses import LOSSES
 from .phases import phased
 from .recurrent import RECURRENT
+from .sampling import sampled
 from .sequences import SEQUENCES, contracted
 
 
@@ -82,6 +83,7 @@ RESCALE = Table(
         "logsumexp": normalised.logsumexp,
         "standardise": normalised.standardise,
         "length": normalised.length,
+        "grid_sample": only_first(sampled),
     },
     compares=True,
 )

@@ -263,8 +263,14 @@ def reveal_cancel() -> Table:
 
         return Depends(choose)
 
-    names = elementwise.KINKED | elementwise.SMOOTH | elementwise.SINGULAR
-    apart = {name: _apart(rule) for name in names if callable(rule := RESCALE.entries[name])}
+    def function(name: str) -> Depends:
+        def choose(*args: Any, **kwargs: Any) -> Treatment:
+            found = _resolved(name, args, kwargs)
+            return _apart(found) if callable(found) else found
+
+        return Depends(choose)
+
+    apart = {name: function(name) for name in elementwise.KINKED | elementwise.SMOOTH | elementwise.SINGULAR}
     entries = {**RESCALE.entries, **apart, **{name: weighted(name) for name in _WEIGHTED}}
     return Table(entries | {name: summed(name) for name in _SUMS}, compares=True, trail=follow)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from enodo.core import tree as trees
 from enodo.core.errors import refuse
+from enodo.core.registry import methods
 from enodo.show.sample import Sample
 from enodo.show.tokens import Words, facts_of, reading_of, words_in, words_of
 
@@ -75,7 +76,9 @@ def view_of(attribution: Attribution, sample: Sample | None = None, row: int = 0
 def over_channels(attribution: Attribution, values: Array) -> tuple[Array, bool]:
     """A map (h, w) of (h, w) or (C, h, w), and whether it is `shared`: channels are added up unless they share too."""
     channels = values.reshape(-1, *values.shape[-2:])
-    together = attribution.options.get("features") is not None or "window" in attribution.options
+    card = methods().get(attribution.method)
+    masks = card is not None and "cells" in card.claims
+    together = masks or attribution.options.get("features") is not None or "window" in attribution.options
     shared = together and bool((channels == channels[:1]).all())
     return channels[0] if shared or len(channels) == 1 else channels.sum(0), shared
 

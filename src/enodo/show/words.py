@@ -49,8 +49,9 @@ def balance(attribution: Attribution, answer: str, baseline: str, unit: str = ""
     difference = score - start
     share = abs(gap) / abs(difference) if difference else float("inf") if gap else 0.0
     missing = share_of(gap, difference)
+    other = baseline or "what it is compared with"
     told = (
-        f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {baseline}: "
+        f"The score for {answer} is {number(score, False)} here and {number(start, False)} for {other}: "
         f"a difference of {number(difference)} {points}. The parts add up to {number(difference + gap)}; "
         f"{missing} of the difference is unaccounted for."
     )

@@ -14,7 +14,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.streams import Streams
 from enodo.core.values import Values
-from enodo.methods.shapley.every import check_evaluations
+from enodo.methods.shapley.every import check_evaluations, several
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
 from enodo.methods.shapley.sampling import sample
@@ -31,6 +31,7 @@ MOST = SobolEngine.MAXDIM // 2
     paper="Fel et al. 2021, arXiv:2111.04138, equation 3; Jansen 1999, doi:10.1016/S0010-4655(98)00154-4",
     when="Pictures and any model: how much of the score's variation a region accounts for, with all it does together.",
     needs="score absence",
+    wants=several,
     claims="size",
     counts="share of the score's variance",
 )

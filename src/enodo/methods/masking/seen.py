@@ -32,7 +32,7 @@ AT_ONCE = 32  # masks made together, whatever a pass may have, so that draws do 
     paper="Petsiuk et al. 2018, arXiv:1806.07421, equation 6",
     when="Pictures and any model: smooth maps of where what is seen raises the score, without gradients.",
     needs="score absence",
-    claims="shared",
+    claims="shared cells",
 )
 def rise(
     q: Question,
@@ -70,15 +70,16 @@ class Seen:
     """The mean of the score over the masks in which a feature is seen; `grid` makes them smooth."""
 
     cost = 1
-    freedom = math.inf
 
     def __init__(self, game: Game, share: float, grid: Grid | None = None, streams: Streams | None = None) -> None:
         self.game, self.share, self.grid, self.streams = game, share, grid, streams or game.q.streams
         self.details: dict[str, Tensor] = {}
+        self.count = 0
         self.sums: list[Tensor] = []  # over masks m and scores f: m, m^2, (B, n); f m, f m^2, f^2 m^2, (T, B, n)
 
     def more(self, units: int) -> None:
         """Draw this many masks more."""
+        self.count += units
         for start in range(0, units, AT_ONCE):
             k = min(AT_ONCE, units - start)
             if self.grid is None:
@@ -98,17 +99,26 @@ class Seen:
             self.sums = [a + b for a, b in zip(self.sums, parts, strict=True)] if self.sums else parts
 
     def answer(self) -> tuple[Tensor, Tensor]:
-        """The weighted means and their standard errors, (T, B, n)."""
+        """The weighted means and their standard errors, (T, B, n).
+
+        The input itself counts as one mask more in the spread: its score is the one known to be possible that masks
+        may well have missed, where it takes many features together.
+        """
         m, squares, along, once, twice = self.sums
         m = m.clamp(min=1e-300)
         mean = along / m
-        spread = (twice - 2 * mean * once + mean.square() * squares).clamp(min=0)
+        spread = (twice - 2 * mean * once + mean.square() * (squares + 1)).clamp(min=0)
         return mean + lifted(self.game.full, 0)[..., None], spread.sqrt() / m
+
+    @property
+    def freedom(self) -> float:
+        """Of the standard errors: the masks that let a place through, on average, but one."""
+        return max(self.share * self.count - 1, 1)
 
     def keep(self, game: Game, rows: Tensor) -> Seen:
         """The same for some of the rows."""
         some = Seen(game, self.share, self.grid, self.streams.take(rows))
-        some.sums = [t[..., rows, :] for t in self.sums]
+        some.sums, some.count = [t[..., rows, :] for t in self.sums], self.count
         return some
 
 

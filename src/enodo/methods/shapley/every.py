@@ -16,9 +16,21 @@ from enodo.core.errors import BadType, refuse
 from enodo.core.game import Game
 from enodo.methods.path import check_tol
 
+EACH = 20  # evaluations a feature wants of a method that samples: a photo's regions were then off by a third
+
+
+def several(n: int) -> int:
+    """Evaluations that a method which samples wants for n features."""
+    return EACH * n
+
 
 def check_evaluations(max_evaluations: object, tol: object = None) -> None:
-    """Refuse anything but a whole number of evaluations from 2, and a tolerance that is none or positive."""
+    """Refuse anything but a whole number of evaluations from 2, and a tolerance that is none or positive.
+
+    `max_evaluations` is how many coalitions (or masks) of a row are run at most. The scores with all features and with
+    none, which every answer has, come on top where coalitions are sampled, and are two of the 2^n where all are run.
+    All targets share a run; against a background of R each is R rows; coalitions that all rows share are run once.
+    """
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int):
         refuse("max_evaluations", max_evaluations, "a whole number", kind=BadType)
     if max_evaluations < 2:
@@ -42,8 +54,11 @@ def need_all(n: int, max_evaluations: int, instead: str) -> None:
 
 
 def lifted(scores: Tensor, lead: int = 1) -> Tensor:
-    """Scores (k, B) or (k, T, B) as (k, T, B) in float64; `lead` counts the dimensions before the targets."""
-    scores = scores.detach().to(torch.float64)
+    """Scores (k, B) or (k, T, B) as (k, T, B) in float64, on the host, which solves small systems faster than a GPU.
+
+    `lead` counts the dimensions before the targets.
+    """
+    scores = scores.detach().to("cpu", torch.float64)
     return scores if scores.ndim == lead + 2 else scores.unsqueeze(lead)
 
 

@@ -46,7 +46,7 @@ def answer(q: Question, features: Any, solve: Solve, complete: bool = False) -> 
     game = q.game(features)
     found = solve(q, game).tensors() if game.counts is None else _by_count(q, features, game.counts, solve)
     scores = q.scores
-    found = {name: (t[0] if scores.ndim == 1 else t).to(scores.dtype) for name, t in found.items()}
+    found = {name: (t[0] if scores.ndim == 1 else t).to(scores) for name, t in found.items()}
     values = found.pop("values")
     if "stderr" in found:
         q.memo["stderr"] = game.spread(found.pop("stderr"))

@@ -13,7 +13,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .every import check_evaluations, contributions, every, fits, shapley_weights, synergies
+from .every import check_evaluations, contributions, every, fits, several, shapley_weights, synergies
 from .found import Found, answer, exactly
 from .laws import SHAPLEY
 from .methods import EVALUATIONS, regressed
@@ -26,6 +26,7 @@ from .second_order import Twos, matrix
     paper="Grabisch and Roubens 1999, doi:10.1007/s001820050125, definition 3; Lundberg et al. 2018, arXiv:1802.03888",
     when="Whether two features count together: more than each alone (synergy), or less (redundancy).",
     needs="score absence",
+    wants=lambda n: several(n * (n + 1) // 2),
 )
 def shapley_interactions(
     q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS, tol: float | None = None

@@ -11,7 +11,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .every import banzhaf_weights, check_evaluations, fits, need_all, shapley_weights, summed
+from .every import banzhaf_weights, check_evaluations, fits, need_all, several, shapley_weights, summed
 from .found import Found, answer, exactly
 from .laws import BANZHAF, SHAPLEY, Law
 from .pairs import Pairs, Plan
@@ -28,6 +28,7 @@ FIRST = 64  # evaluations before the first look at how well the answer is known
     paper="Shapley 1953; Castro et al. 2009, doi:10.1016/j.cor.2008.04.004, equation 1",
     when="Few features, or groups of them: the one fair division of the score, to the last digit.",
     needs="score absence",
+    wants=lambda n: 2**n,
     aliases=("shapley_values",),
 )
 def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2**16) -> Values:
@@ -56,15 +57,17 @@ def exact_shapley(q: Question, *, features: Any = None, max_evaluations: int = 2
     paper="Lundberg and Lee 2017, arXiv:1705.07874, theorem 2; Covert and Lee 2021, arXiv:2012.01536, section 4",
     when="Shapley values of up to some hundred features of any model: the first choice, with the least error.",
     needs="score absence",
+    wants=several,
 )
 def kernel_shap(
     q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS, tol: float | None = None
 ) -> Values:
     """Shapley values from a weighted regression over coalitions, with standard errors.
 
-    Exact where all 2^n coalitions fit into `max_evaluations`, and for additive models; otherwise see
+    Exact where all 2^n coalitions fit into `max_evaluations`, and for additive models from 2 n + 2 on; otherwise see
     `methods.shapley.pairs`. Coalitions come with their complements, and the values of the features sum to
-    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`).
+    f(x) - f(x0), always. With `tol` a row stops once it is known that well (`methods.shapley.sampling.sample`). What
+    `max_evaluations` counts is told at `methods.shapley.every.check_evaluations`.
     """
     check_evaluations(max_evaluations, tol)
 
@@ -83,6 +86,7 @@ def kernel_shap(
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004; Mitchell et al. 2022, arXiv:2104.12199, section 4",
     when="Shapley values with the plainest of standard errors. KernelSHAP needs half the evaluations or fewer.",
     needs="score absence",
+    wants=several,
     aliases=("shapley_value_sampling",),
 )
 def shapley_sampling(
@@ -121,6 +125,7 @@ def shapley_sampling(
     paper="Banzhaf 1965; Wang and Jia 2023, arXiv:2205.15466, section 4; Liu et al. 2024, arXiv:2410.08336, section 3",
     when="Like Shapley values where the order of features is what matters: steadier under noisy scores, no fixed sum.",
     needs="score absence",
+    wants=several,
 )
 def banzhaf(
     q: Question, *, features: Any = None, max_evaluations: int = EVALUATIONS, tol: float | None = None
@@ -128,8 +133,8 @@ def banzhaf(
     """What a feature adds to a coalition of others, averaged over all coalitions.
 
     a_i = sum over S without i of (f(S + i) - f(S)) / 2^(n - 1), in units of the score. Exact where all coalitions fit
-    into `max_evaluations`, and for additive models; otherwise the additive model nearest to the scores of coalitions
-    drawn evenly (`methods.shapley.pairs`), with standard errors.
+    into `max_evaluations`, and for additive models from 2 n + 4 on; otherwise the additive model nearest to the scores
+    of coalitions drawn evenly (`methods.shapley.pairs`), with standard errors.
     """
     check_evaluations(max_evaluations, tol)
 

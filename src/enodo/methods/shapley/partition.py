@@ -9,7 +9,7 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
-from .every import check_evaluations, lifted
+from .every import check_evaluations, lifted, several
 from .found import Found, answer, exactly
 from .hierarchy import Bargain, Node
 from .methods import EVALUATIONS, FIRST, units
@@ -23,6 +23,7 @@ from .sampling import sample
     paper="Owen 1977, doi:10.1007/978-3-642-45494-3_7; Winter 1989, doi:10.1007/BF01268152 (nested groups)",
     when="Features with a structure: words in sentences, pixels in regions, columns that belong together.",
     needs="score absence",
+    wants=several,
     aliases=("partition",),
 )
 def owen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,9 +124,9 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 def warn_if_loose(q: Question, name: str, values: Tensor, stderr: Tensor, spent: int) -> None:
     """Name the expected error of what is called `name` where a budget is too small for the number of features."""
-    part, whole = (torch.linalg.vector_norm(t.flatten(2), dim=-1) for t in (stderr, values))
-    expected = _ratio(part, whole).max().item()
-    if expected > LOOSE:
+    part, whole = (np.linalg.norm(t.numpy().reshape(*t.shape[:2], -1), axis=-1) for t in (stderr, values))
+    if (part > LOOSE * whole).any():
+        expected = float(np.divide(part, whole, where=part > 0, out=np.zeros_like(part)).max())
         enough = spent * (expected / AIM) ** 2
         remedy = "Raise max_evaluations" + (f" (about {enough:,.0f} for {AIM:.0%})" if enough < 1e9 else "")
         told = f"{expected:.0%} (relative, L2)" if expected < float("inf") else "not zero, as its values are"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from enodo.core.game import Game
 
 from .every import by_pair, by_size, lifted, shapley_weights
 from .found import Found
-from .pairs import Pairs
+from .pairs import Pairs, Some
 
 PER_PRODUCT = 2  # coalitions that a model has for each product of two features, at least
 
@@ -59,11 +60,9 @@ def matrix(values: Tensor, stderr: Tensor, index: Tensor, spread: Tensor) -> Fou
 
 def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     """The Shapley interaction index (T, B, n, n), the diagonal meaning nothing, and its standard error."""
-    plan, n, rows = pairs.plan, pairs.game.n, values.shape[1]
-    z = torch.cat([plan.whole[:, None].expand(-1, rows, -1), *pairs.drawn]).to(values.device, torch.float64)
-    v = torch.cat([t for t in (pairs.known, *pairs.seen) if t is not None], 1)
-    size = z[:, 0].sum(-1).long() if not pairs.count else z.sum(-1).long()
-    size = size.reshape(len(z), -1).expand(-1, rows)  # (k, B)
+    plan, n, (coalitions, sizes, chance) = pairs.plan, pairs.game.n, Some.joined(pairs.met)
+    z, size, left = (torch.from_numpy(t).movedim(0, 1) for t in (coalitions, sizes, chance))
+    z, v = z.to(torch.float64), torch.from_numpy(np.concatenate(pairs.seen, 1))
     shrink, products = 0.0, z.new_zeros(*values.shape, n)
     if len(z) >= PER_PRODUCT * n * (n - 1) / 2:
         products, shrink = _products(z, v.sum(0)), n * (n - 1) / 2 / len(z)
@@ -76,12 +75,10 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
     index = products + by_pair(z, both, -one, none) + (ends.sum(0) / (n - 1))[..., None, None]
     if not pairs.count:
         return index, torch.zeros_like(index)
-    drawn = slice(len(plan.whole), None)
+    drawn = slice(plan.whole.each, None)
     parts = [t[drawn] for t in (both, -one, none)]
     mean = by_pair(z[drawn], *parts) / pairs.count
-    left = (
-        torch.cat(pairs.chance, 1).T[:, None].to(v)
-    )  # the part of each one's variance that its deck leaves, (m, 1, B)
+    left = left[drawn, None]  # the part of each one's variance that its deck leaves, (m, 1, B)
     squares = by_pair(z[drawn], *(t.square() * left for t in parts)) / pairs.count
     variance = squares - mean.square() * left.mean(0)[..., None, None]
     return index, (variance.clamp(min=0) * pairs.count).sqrt() / (1 - shrink)
@@ -90,9 +87,9 @@ def _index(pairs: Pairs, values: Tensor) -> tuple[Tensor, Tensor]:
 def _weights(pairs: Pairs, size: Tensor) -> list[Tensor]:
     """How much coalitions of these sizes, (k, B), count as ones with both, with one and with none: each (k, 1, B)."""
     plan, n, weights = pairs.plan, pairs.game.n, shapley_weights(pairs.game.n - 1)
-    taken, drawn = size[: len(plan.whole)], size[len(plan.whole) :]
-    chance = torch.ones(n + 1, dtype=torch.float64)
-    chance[plan.sizes] = chance[n - plan.sizes] = plan.chances * pairs.count
+    taken, drawn = size.split([plan.whole.each, pairs.count])
+    chance, some = torch.ones(n + 1, dtype=torch.float64), torch.tensor(list(plan.decks), dtype=torch.long)
+    chance[some] = chance[n - some] = torch.from_numpy(plan.chances)[some] * pairs.count
 
     def each(less: int) -> Tensor:
         together = torch.tensor([_share(n, s, less) for s in range(n + 1)], dtype=torch.float64) / chance

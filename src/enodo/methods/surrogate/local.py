@@ -16,10 +16,10 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.streams import Streams
 from enodo.core.values import Values
-from enodo.methods.shapley.every import check_evaluations, fits, lifted, subsets
+from enodo.methods.shapley.believed import believed
+from enodo.methods.shapley.every import check_evaluations, fits, lifted, several, subsets
 from enodo.methods.shapley.found import Found, answer
 from enodo.methods.shapley.methods import EVALUATIONS, FIRST
-from enodo.methods.shapley.pairs import SINGULAR
 from enodo.methods.shapley.sampling import sample
 
 from .linear import Fit, Moments, lasso, ridge, times
@@ -34,6 +34,7 @@ PENALISED = {"lasso": lasso, "ridge": ridge}
     paper="Ribeiro et al. 2016, arXiv:1602.04938, equation 1",
     when="A short list of the features that matter around an input, with how well a linear model fits there.",
     needs="score absence",
+    wants=several,
 )
 def lime(
     q: Question,
@@ -53,7 +54,8 @@ def lime(
     has half of sum a^2 instead, and an object with scikit-learn's `fit(X, y, sample_weight)` and `coef_` takes the
     place of both. `similarity` and `width` are explained at `surrogate.neighbours.Similarity`, `coalitions` at `Draw`.
     `details` has the slopes ("features", (B, n)), "intercept" and "fit", the weighted R^2, both (B,). Standard errors
-    are those of the slopes without a penalty; there is none where all coalitions are evaluated.
+    are those of the slopes without a penalty (of fewer than two samples a feature: with it); there is none where all
+    coalitions are evaluated.
     """
     check_evaluations(max_evaluations, tol)
     near, draw = Similarity(similarity, width), Draw(coalitions)
@@ -133,17 +135,27 @@ class Surrogate:
             slopes, intercept = self._fitted(z, y, w)
         fit = Fit.of(moments, slopes, intercept)
         self.details = {"intercept": fit.intercept, "fit": fit.quality}
-        return slopes, self._errors(moments) if self.sampled else torch.zeros_like(slopes)
+        return slopes, self._errors(moments, slopes) if self.sampled else torch.zeros_like(slopes)
 
-    def _errors(self, moments: Moments) -> Tensor:
-        """Standard errors of the slopes without a penalty (White 1980, HC3).
+    def _errors(self, moments: Moments, slopes: Tensor) -> Tensor:
+        """Standard errors of the slopes.
 
-        Of no more samples than unknowns, which nothing is left over of, those of each feature's slope by itself.
+        Slopes of about as many samples as unknowns go astray, and leave no residuals that would tell. So they are
+        compared with values that are believed to be no larger than the scores say. From twice as many samples on the
+        residuals tell, of slopes without a penalty (White 1980, HC3).
         """
-        if moments.centred.shape[1] <= moments.centred.shape[2] + 1:
-            alone = moments.centred.square() * moments.share[..., None].square()
-            spread = moments.gram.diagonal(dim1=-2, dim2=-1)
-            return times(moments.apart.square(), alone).sqrt() / spread.clamp(min=SINGULAR)
+        samples, unknowns = moments.centred.shape[1], moments.centred.shape[2] + 1
+        measured = min(max(samples / unknowns - 1, 0), 1) ** 2
+        spread = moments.free.new_zeros(()) if not measured else self._residual(moments)
+        if measured < 1:
+            root = moments.share.sqrt()
+            rows, right = moments.centred * root[..., None], (moments.apart * root).movedim(1, 0)
+            near, unsure = (t.movedim(1, 0) for t in believed(rows, right, False, 0.0))
+            spread = (unsure.square() + (slopes - near).square()).sqrt().lerp(spread, measured)
+        return spread
+
+    def _residual(self, moments: Moments) -> Tensor:
+        """Standard errors of slopes without a penalty, each sample being off by its own amount."""
         pull = (moments.centred @ moments.inverted) * moments.share[..., None]
         own = (pull * moments.centred).sum(-1) + moments.share
         rest = moments.apart - times(moments.free, moments.centred.mT)

@@ -11,7 +11,7 @@ from enodo import BadArgument, Each
 from enodo.testing import LAWS
 from enodo.testing.answers import same
 from enodo.testing.conduct import faults
-from tests.laws.ask import METHODS, case_of, every, one_place, places, rotated, trial
+from tests.laws.ask import LEARNT, METHODS, case_of, every, one_place, places, rotated, trial
 from tests.zoo import same_relus
 
 EVERYWHERE = ("shape", "completeness", "rows", "dtypes", "ignored", "state")
@@ -19,6 +19,9 @@ IN_TURN = {
     "chunks": 1, "targets": 1, "structure": 1, "identity": 1, "randomness": 1, "warns": 1, "differentiable": 1,
     "callers": 2, "threads": 2, "faults": 2, "memory": 3,
 }  # fmt: skip
+# The path of guided_ig heeds all values, also those that are not read: tests/methods/test_paths.py. Learnt masks divide
+# by the change of the score, of which float32 knows too little where it is small: tests/methods/test_learnt_mask.py
+ELSEWHERE = {("ignored", "guided_ig"), *(("dtypes", name) for name in LEARNT)}
 FAILING = ("mlp", "plain", "unrolled")
 
 
@@ -28,8 +31,7 @@ def test_no_law_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("law", "method", "name"),
-    # the path of guided_ig heeds all values, also those that are not read: tests/methods/test_paths.py
-    [(law, m, name) for m, name in every() for law in EVERYWHERE if (law, m) != ("ignored", "guided_ig")],
+    [(law, m, name) for m, name in every() for law in EVERYWHERE if (law, m) not in ELSEWHERE],
 )
 def test_everywhere(law: str, method: str, name: str) -> None:
     case = case_of(name)

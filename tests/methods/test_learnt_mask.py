@@ -68,7 +68,7 @@ def test_pictures_have_cells_and_smooth_masks() -> None:
 
 @pytest.mark.parametrize("method", ["extremal_perturbation", "meaningful_perturbation"])
 @pytest.mark.parametrize("law", LAWS)
-def test_the_laws_hold(method: str, law: str) -> None:
+def test_the_laws_hold_over_several_steps(method: str, law: str) -> None:
     for name, wrt in (("mlp", "act"), ("cnn", enodo.INPUT)):
         LAWS[law](trial(method, case_of(name), wrt, steps=3))
 

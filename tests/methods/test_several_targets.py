@@ -93,9 +93,9 @@ def test_the_size_of_passes_does_not_matter(method, batch_size):
     torch.testing.assert_close(cut.scores, whole.scores, atol=1e-13, rtol=0)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("gradient_shap", "guided_ig")])
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("gradient_shap", "guided_ig", *asked.LEARNT)])
 def test_forward_passes_are_shared(method):
-    """Three targets cost the forward rows of one (but for a path of its own for each of them)."""
+    """Three targets cost the forward rows of one (but for a path, or a mask, of its own for each of them)."""
     one = enodo.explain(MODEL, X, method, target=0, **METHODS[method])
     three = enodo.explain(MODEL, X, method, target="all", **METHODS[method])
     assert three.rows == one.rows

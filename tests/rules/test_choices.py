@@ -102,12 +102,20 @@ def test_two_places_share_in_proportion_to_their_changes() -> None:
         torch.testing.assert_close(found.tensor, torch.tensor([[-1 / 6, 1 / 6]]))
 
 
-def test_places_at_which_entries_meet_are_refused() -> None:
-    def model(x: Tensor) -> Tensor:
-        return torch.zeros_like(x).scatter_add(1, x.argsort(1), x).square()[:, 0]
+MEETING: dict[str, Callable[[Tensor], Tensor]] = {
+    "scatter_add": lambda x: torch.zeros_like(x).scatter_add(1, x.argsort(1), x)[:, 0],
+    "scatter_reduce": lambda x: torch.zeros_like(x).scatter_reduce(1, x.argsort(1), x, "sum")[:, 0],
+    "embedding_bag": lambda x: torch.stack([F.embedding_bag(r.argsort()[None], r[:, None])[0, 0] for r in x]),
+    "nll_loss": lambda x: F.nll_loss(x, x.argmax(1), reduction="none"),
+}
 
-    with pytest.raises(UnknownOperation, match=r"scatter_add.*other ones at the baseline.*switch features off"):
-        enodo.explain(model, normal(2, 5), "deeplift")
+
+@pytest.mark.parametrize("name", MEETING)
+def test_places_at_which_entries_meet_are_refused(name: str) -> None:
+    with pytest.raises(UnknownOperation, match=f"{name}.*other ones at the baseline.*switch features off"):
+        enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=-normal(2, 5))
+    same = enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=2 * normal(2, 5))
+    assert same.delta.abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("smallest", [1, 2])

@@ -115,3 +115,19 @@ def test_one_function_in_every_spelling(name: str) -> None:
     x, x0 = normal(4, 5), normal(4, 5, seed=1)
     ours, true = (enodo.explain(model(act), x, "deeplift", baseline=x0).tensor for act in (relu, torch.relu))
     torch.testing.assert_close(ours, true, atol=1e-12, rtol=1e-12)
+
+
+def test_a_quotient_is_the_product_that_it_solves() -> None:
+    """From 1/1 to 6/3: 5 * 2/(3 + 1) of the numerator, -2 * (2 + 1)/(3 + 1) of the denominator."""
+    x, x0 = torch.tensor([[6.0, 3.0]]), torch.ones(1, 2)
+    found = enodo.explain(lambda x: x[:, 0] / x[:, 1], x, "deeplift", baseline=x0)
+    torch.testing.assert_close(found.tensor, torch.tensor([[2.5, -1.5]]))
+    need_complete(lambda x: x[:, 0] / x[:, 1], torch.tensor([[6.0, -3.0]]).double(), x0.double())
+
+
+def test_a_direction_from_the_zero_vector() -> None:
+    """F.normalize divides by 1e-12 there, in float32: what goes to the length takes nothing away by rounding."""
+    x, weights = normal(3, 8).float(), normal(8, seed=1).float()
+    found = enodo.explain(lambda x: (nn.functional.normalize(x, dim=1) * weights).sum(1), x, "deeplift")
+    assert (found.delta.abs() < 1e-5).all()
+    assert found.tensor.abs().max() < 10

@@ -157,6 +157,17 @@ def test_masks_of_the_lowest_number_take_nothing() -> None:
     need_conserved(model, normal(2, 3, 4))
 
 
+def test_an_endless_mask_beside_learned_queries_takes_nothing() -> None:
+    """Queries that do not come from the input make a layer of the keys, whose bias is the mask."""
+    queries, mask = normal(3, 4, seed=1), torch.zeros(3, 3).double()
+    mask[1, :2] = mask[2, 1] = float("-inf")
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return (torch.baddbmm(mask, queries.expand(len(x), 3, 4), x.mT).softmax(-1) @ x).sum((1, 2))
+
+    need_conserved(model, normal(2, 3, 4))
+
+
 def test_measuring_leaves_gates_as_they_are() -> None:
     """A gate takes nothing of what it lets pass, also where the model casts it to the dtype that it has."""
 

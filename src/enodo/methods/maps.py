@@ -20,6 +20,8 @@ from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.values import Values
 
+from .raster import check_order
+
 PREFIXES = (
     0,
     1,
@@ -66,7 +68,12 @@ class Layout:
 
 def layouts(q: Question, channel: int | None, reshape: Any) -> list[Layout]:
     """The Layout of each tensor of the values at `wrt`; see `maps` for the options."""
-    return [_layout(q, x, channel, reshape) for x in q.x.leaves]
+    found = [_layout(q, x, channel, reshape) for x in q.x.leaves]
+    if reshape in (None, True) and len(q.wrt.points) == len(found):
+        for i, layout in enumerate(found):
+            if layout.grid is not None:
+                check_order(q, i, layout.grid)
+    return found
 
 
 def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout:
@@ -78,7 +85,7 @@ def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout
         channel = channel % x.ndim - x.ndim
     if x.ndim == 2 and reshape is None:
         q.log.note(
-            f"Values of shape {tuple(x.shape)} have no places to make a map of: this is one number a row. "
+            f"Rows of {x.shape[1]} values have no places to make a map of: this is one number a row. "
             "Ask at a layer with places (wrt=), or ask another method."
         )
     images = [t.shape[2:] for t in q.entry_x.leaves if t.ndim > 3 and not q.entry.ids]

@@ -23,7 +23,7 @@ from .seats import Seats
 from .tokens import Held, Tokens
 
 TABLE = Table({name: COMPOSITES[name] for name in ("scaled_dot_product_attention",)}, others=PLAIN)
-_PRODUCTS = frozenset("matmul bmm mm einsum baddbmm tensordot".split())
+PRODUCTS = frozenset("matmul bmm mm einsum baddbmm tensordot".split())
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class Attentions(Rules):
             if out.ndim > 2 and isinstance(dim, int) and dim % out.ndim == out.ndim - 1:
                 known = self.tokens.held(out)
                 self.tokens.hold(out, Held(self.tokens.asking(known.owners) if known is not None else (), out))
-        elif name in _PRODUCTS:
+        elif name in PRODUCTS:
             given = [t for a in (*args, *kwargs.values()) for t in (a if isinstance(a, (list, tuple)) else (a,))]
             for held in map(self.tokens.held, given):
                 if held is not None and held.root is not None:

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from enodo.core.ledger import Unpairable, same
 from enodo.core.operations import caller, tensors_in
-from enodo.core.tables import MOVED, Depends, Op, Pull, Treatment, UnknownOperation
+from enodo.core.tables import Depends, Op, Plain, Pull, Treatment, UnknownOperation
 
+from .composites import COMPOSITES
 from .differences import bounded, reference, unread
+from .linear import LINEAR
+from .sequences import SEQUENCES
 
 _INDEXED = (
     "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter put index_put"
     " index_copy index_fill embedding"
 ).split()
-_ADDING = ("scatter_add", "index_add")  # several entries meet at a place
+# Several entries meet at a place: linear where the places stay.
+_ADDING = "scatter_add index_add scatter_reduce index_reduce embedding_bag nll_loss nll_loss_nd".split()
 
 
 @unread
@@ -30,13 +34,13 @@ def chosen(op: Op) -> Pull:
     at = reference(op)
     if all(map(same, op.call.fixed, at.fixed)):
         return op.vjp
+    if at.readers and any(t.dtype != torch.bool for t in op.call.fixed):
+        raise Unpairable(f"the indices of {op.name!r}, which may count rows")
     if _adds(op):
         given = f"{op.name!r} at {caller()}, with indices that are other ones at the baseline than at the inputs"
         expected = "the same places for both, where entries are added up"
         instead = "Where a model chooses its experts by the values, switch features off instead: shapley_values."
         raise UnknownOperation("model", given, expected, instead)
-    if at.readers and any(t.dtype != torch.bool for t in op.call.fixed):
-        raise Unpairable(f"the indices of {op.name!r}, which may count rows")
     there = op.call.placed(at.fixed)
     blank = [torch.zeros_like(x) for x in op.xs]
     steps = [x - x0 if live else o for x, x0, o, live in zip(op.xs, at.xs, blank, op.live, strict=True)]
@@ -64,12 +68,19 @@ def _adds(op: Op) -> bool:
     return op.name in _ADDING or accumulates or "reduce" in op.call.kwargs
 
 
-def _by_tensors(*args: Any, **kwargs: Any) -> Treatment:
-    indexed = any(not t.is_floating_point() for _, t in tensors_in(args, kwargs))
-    return chosen if indexed else MOVED
+def _by_places(usual: Treatment) -> Depends:
+    """What is linear, where indices tell the places."""
+
+    def choose(*args: Any, **kwargs: Any) -> Treatment:
+        found: Treatment = usual.choose(*args, **kwargs) if isinstance(usual, Depends) else usual
+        indexed = any(not t.is_floating_point() for _, t in tensors_in(args, kwargs))
+        return chosen if indexed and isinstance(found, Plain) else found
+
+    return Depends(choose)
 
 
+_LINEAR: dict[str, Treatment] = {**LINEAR, **COMPOSITES, **SEQUENCES}
 CHOICES: dict[str, Treatment] = {
     **dict.fromkeys(("where", "masked_fill"), chosen),
-    **dict.fromkeys((*_INDEXED, *_ADDING), Depends(_by_tensors)),
+    **{name: _by_places(_LINEAR[name]) for name in (*_INDEXED, *_ADDING)},
 }

@@ -15,6 +15,7 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Plain, Refuse, Treatmen
 from .linear import only_first
 from .native import NATIVE
 from .norm import Norm
+from .sampling import READ
 
 
 @operation
@@ -243,7 +244,7 @@ COMPOSITES: dict[str, Treatment] = {
     "instance_norm": Decompose(_instance_norm),
     "scaled_dot_product_attention": Decompose(_attention),
     "embedding_bag": Depends(_bag),
-    "grid_sample": only_first(Refuse("samples at places that depend on the values explained")),
+    "grid_sample": READ,
     "trapezoid": only_first(Decompose(_trapezoid)),
     "glu": Decompose(_glu),
     "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),

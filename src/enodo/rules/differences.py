@@ -197,12 +197,22 @@ def product(op: Op) -> Pull:
 
 @forgetful
 def quotient(op: Op) -> Pull:
-    """a/b = a (1/b), a product, with 1/b - 1/b0 = -(b - b0) / (b b0)."""
+    """y = a/b by the product that it solves, a - a0 = (y - y0) (b + b0)/2 + (b - b0) (y + y0)/2.
+
+    Where b and b0 differ in sign, and where one is a mask or a count, by a/b = a (1/b), with
+    1/b - 1/b0 = -(b - b0) / (b b0).
+    """
     *a, by = _factors(op)
     number = by.x.new_tensor(0 if a else op.call.get(0, "input"))
     of = a[0] if a else Factor(number, number, False)
     inverse = by._replace(x=1 / by.x, x0=1 / by.x0)
-    return _pulled_by([of.slope(inverse), inverse.slope(of) / -(by.x * by.x0)], [of, by])
+    slopes = [of.slope(inverse), inverse.slope(of) / -(by.x * by.x0)]
+    if not (of.leaps or by.leaps or op.y.is_complex()):
+        alike = by.x * by.x0 > 0
+        middle = torch.where(alike, by.x + by.x0, 1)
+        ways = 2 / middle, -(op.y + of.x0 / by.x0) / middle
+        slopes = [torch.where(alike, one, other) for one, other in zip(ways, slopes, strict=True)]
+    return _pulled_by(slopes, [of, by])
 
 
 @forgetful

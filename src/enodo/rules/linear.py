@@ -29,7 +29,7 @@ SUMS = (
     " upsample_bicubic2d upsample_trilinear3d dropout dropout1d dropout2d dropout3d"
     " feature_dropout alpha_dropout feature_alpha_dropout fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2"
     " fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_fftshift fft_ifftshift stft istft nll_loss"
-    " nll_loss_nd"
+    " nll_loss_nd affine_grid_generator"
 ).split()
 
 # Dropouts give back what they are given, in eval mode.

@@ -67,7 +67,7 @@ def epsilon(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
         size = z.abs() + least
 
         def told(gy: Tensor) -> Tensor:
-            layer.keep(gy * y * least / size)
+            layer.keep(torch.where(size.isinf(), 0, gy * y * least / size))  # masked sums have no relevance
             return pull(gy)
 
         return told

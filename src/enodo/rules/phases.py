@@ -18,7 +18,8 @@ from enodo.core.tables import PLAIN, Depends, Plain, Treatment
 FEW = 4  # channels
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def pair(value: Any) -> tuple[Any, Any]:
+    """What an argument of a convolution says of height and width."""
     return (value, value) if isinstance(value, int) else (*value, *value)[:2]
 
 
@@ -26,8 +27,8 @@ def by_phases(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, *_: Any, **__: Any
 ) -> Tensor:
     """F.conv2d with the same stride s > 1 both ways, without dilation or groups."""
-    s, pads, wide = _pair(stride)[0], [], []
-    for size, kernel, before in zip(input.shape[:1:-1], weight.shape[:1:-1], _pair(padding)[::-1], strict=True):
+    s, pads, wide = pair(stride)[0], [], []
+    for size, kernel, before in zip(input.shape[:1:-1], weight.shape[:1:-1], pair(padding)[::-1], strict=True):
         more = -kernel % s
         places = (size + 2 * before - kernel) // s + 1
         pads += [before, (places - 1) * s + kernel + more - size - before]
@@ -56,7 +57,7 @@ def phased(usual: Depends) -> Depends:
         found: Treatment = usual.choose(input, weight, bias)
         if stride == 1 or stride == (1, 1):
             return found
-        (s, t), dense = _pair(stride), (*_pair(dilation), groups) == (1, 1, 1)
+        (s, t), dense = pair(stride), (*pair(dilation), groups) == (1, 1, 1)
         if not (found is PLAIN and dense and s == t > 1 and input.ndim == 4 and not isinstance(padding, str)):
             return found
         faster = input.device.type == "cpu" and input.shape[1] <= FEW and min(weight.shape[2:]) >= 2 * s

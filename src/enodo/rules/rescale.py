@@ -20,6 +20,7 @@ from .differences import bilinear, matrix_product, product, quotient, rectified,
 from .linear import LINEAR, only_first
 from .losses import LOSSES
 from .phases import phased
+from .pools import averaged
 from .recurrent import RECURRENT
 from .sampling import sampled
 from .sequences import SEQUENCES, contracted
@@ -70,6 +71,7 @@ RESCALE = Table(
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(WEIGHTED, only_first(bilinear)),
         "conv2d": phased(only_first(bilinear)),
+        "avg_pool2d": Depends(averaged),
         "bilinear": Decompose(composites.bilinear),
         "einsum": Depends(_einsum),
         **dict.fromkeys(("matmul", "mm", "bmm", "mv"), matrix_product),

@@ -153,3 +153,12 @@ def test_transformers_unmodified(build: Any, grid: tuple[int, int], method: str)
     assert small.shape == (2, 1, *grid)
     assert small.std() > 0
     assert asked(model, x, method, wrt=layer, upsample=True).shape == (2, 1, 24, 24)
+
+
+def test_what_has_no_places_is_said_once() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double().eval()
+    found = enodo.explain(model, normal(5, 4), "grad_cam", target=1, batch_size=2)
+    assert found.notes == [
+        "Rows of 4 values have no places to make a map of: this is one number a row. "
+        "Ask at a layer with places (wrt=), or ask another method."
+    ]

@@ -85,7 +85,7 @@ def _layout(q: Question, x: Tensor, channel: int | None, reshape: Any) -> Layout
         channel = channel % x.ndim - x.ndim
     if x.ndim == 2 and reshape is None:
         q.log.note(
-            f"Values of shape {tuple(x.shape)} have no places to make a map of: this is one number a row. "
+            f"Rows of {x.shape[1]} values have no places to make a map of: this is one number a row. "
             "Ask at a layer with places (wrt=), or ask another method."
         )
     images = [t.shape[2:] for t in q.entry_x.leaves if t.ndim > 3 and not q.entry.ids]

@@ -26,7 +26,7 @@ class Reader(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         h = self.look(self, ids)
-        h = h + self.places(torch.arange(h.shape[1]))
+        h = h + self.places(torch.arange(h.shape[1], device=h.device))
         h = torch.tanh(self.mix(h)) * (1 if mask is None else mask[..., None])
         return self.head(h.sum(1))
 
@@ -93,7 +93,7 @@ def _selected(m: Reader, ids: Tensor) -> Tensor:
 
 
 def _started(m: Reader, ids: Tensor) -> Tensor:
-    start = torch.full((len(ids), 1), 9)
+    start = torch.full((len(ids), 1), 9, device=ids.device)
     return m.words(torch.cat([start, ids[:, :-1]], 1))
 
 

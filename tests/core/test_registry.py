@@ -151,6 +151,6 @@ def test_every_card_is_complete():
         assert card.paper or name == "activation", name
         assert card.summary.endswith("."), name
         assert card.needs <= {"gradient", "score", "baseline", "background", "absence"}, name
-        known = {"completeness", "each", "map", "shared", "batch", "once", "size", "layer"}
+        known = {"completeness", "each", "map", "shared", "batch", "once", "size", "layer", "cells"}
         assert card.claims <= known, name
         assert "each" not in card.claims or "completeness" in card.claims, name

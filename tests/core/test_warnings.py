@@ -47,4 +47,4 @@ def test_more_coalitions_than_a_float_can_count(method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         found = enodo.explain(model, x, method, target=0, max_evaluations=2400)
-    torch.testing.assert_close(found.tensor, weight, rtol=0, atol=1e-9)
+    assert (found.tensor - weight).norm() < 1e-6 * weight.norm()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import BadArgument
 from .operations import Bound, caller
-from .transforms import bare, is_batched, shown
+from .transforms import bare, is_batched, shown, storage_of
 
 
 @dataclass
@@ -73,9 +73,9 @@ class Ledger:
         for number in range(max(self._looked, self.read), len(self.entries)):
             for name in ("xs", "fixed", "results"):
                 for slot, of in enumerate(getattr(self.entries[number], name)):
-                    self._where.setdefault(of.untyped_storage().data_ptr(), []).append((number, name, slot))
+                    self._where.setdefault(storage_of(of), []).append((number, name, slot))
         self._looked = len(self.entries)
-        for number, name, slot in self._where.pop(bare(t).untyped_storage().data_ptr(), ()):
+        for number, name, slot in self._where.pop(storage_of(bare(t)), ()):
             if (entry := self.entries[number]) is not None:
                 holder = getattr(entry, name)
                 holder[slot] = holder[slot].clone()
@@ -158,4 +158,5 @@ def same(a: Tensor, b: Tensor) -> bool:
         return False
     if is_batched(a) or is_batched(b):
         return bool(bare(a == b).all())
-    return (a.data_ptr() == b.data_ptr() and a.stride() == b.stride()) or torch.equal(a, b)
+    there = a.data_ptr() == b.data_ptr() and a.stride() == b.stride() and storage_of(a) != 0
+    return there or torch.equal(a, b)

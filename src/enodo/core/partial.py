@@ -26,7 +26,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from . import tree as trees
 from .operations import is_about, out_of_place, rests, spelling, tensors_in
 from .reach import SLIDING, Patch, pointwise
-from .record import Record, Unsuited, storage_of, tensors_of, writes_into
+from .record import Record, Unsuited, tensors_of, writes_into
+from .transforms import storage_of
 
 # of a map (k, C, H, W), each place by itself
 _POINTWISE = frozenset(
@@ -60,7 +61,7 @@ class Replay(TorchFunctionMode):
         self.record, self.k, self.step = record, k, 0
         self.largest = 1  # bytes of the largest tensor computed
         self.read = False  # whether a number was read out of values that may differ
-        self._own = {storage_of(t) for t in own}  # where the tensors lie that are the same in every pass
+        self._own = {storage_of(t) for t in own} - {0}  # where the tensors lie that are the same in every pass
         self.known: WeakIdKeyDictionary = (
             WeakIdKeyDictionary()
         )  # handed out -> Patch, or the row (1, ...) they all equal

@@ -12,6 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
 from .operations import rests, spelling, tensors_in
+from .transforms import storage_of
 
 
 class Unsuited(Exception):
@@ -114,14 +115,6 @@ def writes_into(func: Any, args: Any, kwargs: Any) -> bool:
 def version_of(t: Tensor) -> int:
     """How often a tensor was written into; one of inference mode does not tell."""
     return -1 if t.is_inference() else t._version
-
-
-def storage_of(t: Tensor) -> int:
-    """What tells a tensor's memory from that of others; nothing does for one without memory."""
-    try:
-        return t.untyped_storage().data_ptr() or -id(t)
-    except (NotImplementedError, RuntimeError):
-        return -id(t)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

@@ -34,6 +34,14 @@ def bare(t: Tensor) -> Tensor:
     return t
 
 
+def storage_of(t: Tensor) -> int:
+    """The address of a tensor's memory; 0 where it does not say, so that it may share it with any other such."""
+    try:
+        return t.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):
+        return 0
+
+
 def has_path(values: Any) -> bool:
     """Whether gradients could reach these values but for the transforms they are in."""
     return any(bare(t).requires_grad for _, t in trees.leaves(values) if isinstance(t, Tensor))

@@ -22,7 +22,7 @@ from .embeddings import open_bag, refuse_ids
 from .lookups import Tracker
 from .points import bend
 from .rules import Rules
-from .transforms import bare
+from .transforms import bare, storage_of
 
 # torch 2.13 misreads the gradient (1, C, h, w) of one row that attention has laid out among tokens, (1, h w, C), as one
 # with channels last: on a CPU, what goes back from a norm of fixed statistics is then another gradient.
@@ -50,10 +50,10 @@ class Load:
         t = bare(t)
         if t.layout is not torch.strided:
             return
-        storage = t.untyped_storage()
-        self.largest = max(self.largest, storage.nbytes())
+        size = t.untyped_storage().nbytes()
+        self.largest = max(self.largest, size)
         if t.requires_grad:
-            self.kept[storage.data_ptr()] = storage.nbytes()
+            self.kept[storage_of(t)] = size
 
 
 class Watch(TorchFunctionMode):

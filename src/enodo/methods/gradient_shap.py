@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,21 +17,32 @@ from enodo.core.streams import Streams, deviations
 from enodo.core.values import Values
 
 from .path import times
+from .shapley.sampling import state_errors
 
 
 @dataclass
 class Moments:
-    """Mean and variance of streamed values (k, ...), merged block by block (Chan et al. 1983)."""
+    """Mean and variance of streamed values (k, ...), merged block by block (Chan et al. 1983).
+
+    With `tails` also what the variance of the variance needs: third and fourth powers, about the first block's mean.
+    """
 
     count: int = 0
     mean: Values | None = None
     squares: Values | None = None  # sum of squared deviations
+    tails: bool = False
+    powers: list[Values] = field(default_factory=list)  # the mean of the first block; sums of powers about it
 
     def add(self, block: Values) -> None:
         """Take in a block of values (k, ...)."""
         n = block.leaves[0].shape[0]
         mean = block.map(lambda t: t.mean(0))
         squares = block.map(lambda t, m: (t - m).square().sum(0), mean)
+        if self.tails:
+            about = self.powers[0] if self.powers else mean
+            cubes, fourths = (block.map(partial(_power, e), about) for e in (3, 4))
+            past = self.powers[1:] or [cubes * 0, fourths * 0]
+            self.powers = [about, past[0] + cubes, past[1] + fourths]
         if self.mean is None or self.squares is None:
             self.count, self.mean, self.squares = n, mean, squares
             return
@@ -46,9 +58,26 @@ class Moments:
         return (self.squares or Values(())) / self.count
 
     @property
+    def unsure(self) -> Values:
+        """The standard error of the variance: of a normal sample at least, and as large as its tails make it."""
+        n, part = self.count, [self.mean or Values(()), self.squares or Values(()), *self.powers]
+
+        def one(mean: Tensor, squares: Tensor, about: Tensor, cubes: Tensor, fourths: Tensor) -> Tensor:
+            d, second = mean - about, squares / n
+            fourth = (fourths - 4 * d * cubes + 6 * d**2 * squares + 3 * n * d**4) / n
+            tailed = (fourth - second**2 * (n - 3) / (n - 1)) / n
+            return torch.maximum(tailed, second**2 * 2 / (n - 1)).sqrt()
+
+        return part[0].map(one, *part[1:])
+
+    @property
     def stderr(self) -> Values:
         """The standard error of the mean."""
         return (self.squares or Values(())).map(lambda s: (s / max(self.count - 1, 1) / self.count).sqrt().detach())
+
+
+def _power(exponent: int, t: Tensor, about: Tensor) -> Tensor:
+    return (t - about).pow(exponent).sum(0)
 
 
 @dataclass
@@ -117,7 +146,7 @@ def gradient_shap(
         told.add(q.told(part))
         if sample_deltas:
             deltas.append(_deltas(q, part, start, end))
-    q.memo["stderr"] = told.stderr
+    state_errors(q, told.stderr, samples)
     if deltas:
         q.memo["delta"] = torch.cat(deltas).detach()
     return moments.mean if moments.mean is not None else q.x

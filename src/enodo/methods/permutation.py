@@ -13,6 +13,8 @@ from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
 
+from .shapley.sampling import state_errors
+
 
 @method(
     "feature_permutation",
@@ -48,10 +50,8 @@ def feature_permutation(q: Question, *, features: Any = None, samples: int = 1) 
 
         parts = [game.full - scores for _, _, scores in game.without_each(others)]
         found.append(torch.cat(parts).movedim(0, -1))
-    if samples == 1:
-        return game.spread(found[0])
     spread = torch.stack(found)
-    q.memo["stderr"] = game.spread(spread.std(0) / samples**0.5)
+    state_errors(q, game.spread(spread.std(0, correction=min(samples - 1, 1)) / samples**0.5), samples)
     return game.spread(spread.mean(0))
 
 

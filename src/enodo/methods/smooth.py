@@ -14,6 +14,7 @@ from enodo.core.streams import deviations
 from enodo.core.values import Values
 
 from .gradient_shap import Moments
+from .shapley.sampling import state_errors
 
 
 def smoothed(
@@ -25,6 +26,7 @@ def smoothed(
     options: Any,
     *,
     square: bool = False,
+    tails: bool = False,
     draw_baseline: bool = False,
     sample_deltas: bool = False,
 ) -> Moments:
@@ -55,7 +57,7 @@ def smoothed(
                 "Relative noise is a share of the range of a row's values: a row whose values are all equal gets none."
             )
         width = width * ranges
-    streams, moments, told, deltas, done = q.streams, Moments(), Moments(), [], 0
+    streams, moments, told, deltas, done = q.streams, Moments(tails=tails), Moments(), [], 0
     while done < samples:
         k = q.budget.points(q.rows, samples - done)
         noisy, picks = list[Values](), list[Tensor]()
@@ -72,7 +74,7 @@ def smoothed(
         moments.add(answer)
         told.add(q.told(answer, lead + 1))
         done += k
-    q.memo["stderr"] = told.stderr
+    state_errors(q, told.stderr, samples)
     if deltas:
         q.memo["delta"] = torch.cat(deltas).detach()
     return moments
@@ -168,9 +170,12 @@ def vargrad(
 ) -> Values:
     """The variance of a method's attributions over noisy copies of the inputs, E[a^2] - E[a]^2.
 
-    Its standard error is that of a normal sample: variance * sqrt(2 / (n - 1)); of sums over tokens' vectors, at most.
+    Its standard error is sqrt((m4 - variance^2 (n - 3) / (n - 1)) / n) with the fourth central moment m4 of the n
+    copies, but no less than that of a normal sample, variance * sqrt(2 / (n - 1)); of sums over tokens'
+    vectors, at most.
     """
     extra = {"draw_baseline": draw_baseline, "sample_deltas": sample_deltas}
-    moments = smoothed(q, inner, samples, noise, relative, options, **extra)
-    q.memo["stderr"] = q.told(moments.variance * (2 / max(samples - 1, 1)) ** 0.5)
+    moments = smoothed(q, inner, samples, noise, relative, options, tails=True, **extra)
+    if samples > 1:
+        q.memo["stderr"] = q.told(moments.unsure)
     return moments.variance

@@ -74,13 +74,19 @@ class Case:
 
     def to(self, dtype: torch.dtype) -> Case:
         """A copy of the case in another floating-point dtype."""
+        return self._sent(lambda t: t.to(dtype) if t.is_floating_point() else t, dtype)
 
-        def cast(t: Any) -> Any:
-            return t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() else t
+    def on(self, device: torch.device | str) -> Case:
+        """A copy of the case on another device."""
+        return self._sent(lambda t: t.to(device), torch.device(device))
 
-        model = copy.deepcopy(self.model).to(dtype) if isinstance(self.model, torch.nn.Module) else self.model
-        whole = {n: trees.map_tree(cast, getattr(self, n)) for n in ("inputs", "baseline", "args")}
-        return replace(self, model=model, kwargs=trees.map_tree(cast, dict(self.kwargs)), **whole)
+    def _sent(self, change: Callable[[Tensor], Tensor], where: Any) -> Case:
+        def changed(t: Any) -> Any:
+            return change(t) if isinstance(t, Tensor) else t
+
+        model = copy.deepcopy(self.model).to(where) if isinstance(self.model, torch.nn.Module) else self.model
+        whole = {n: trees.map_tree(changed, getattr(self, n)) for n in ("inputs", "baseline", "args", "target")}
+        return replace(self, model=model, kwargs=trees.map_tree(changed, dict(self.kwargs)), **whole)
 
 
 @dataclass(frozen=True)

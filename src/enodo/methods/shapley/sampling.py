@@ -11,7 +11,7 @@ from torch import Tensor
 from enodo.core.errors import SamplingWarning, SettlingWarning, warn
 from enodo.core.game import Game
 from enodo.core.question import Question
-from enodo.core.values import along
+from enodo.core.values import Values, along
 
 from .found import Found, some_rows
 
@@ -57,12 +57,8 @@ def sample(q: Question, features: Any, sampler: Sampler, most: int, tol: float |
         known = {"attribution": (values, stderr)} | _pairs(sampler.details)
         for name, (found, spread) in known.items():
             warn_if_loose(q, name, found, spread, most * sampler.cost)
-        wide = half_width(sampler.freedom)
-        if wide > WIDE and bool(stderr.any()):
-            q.log.note(
-                f"The standard errors come from few samples: a 95 % interval is {wide:.1f} of them to either side "
-                f"(Student's t, degrees of freedom: {sampler.freedom:g}), more where the score turns on few coalitions."
-            )
+        if bool(stderr.any()):
+            note_if_few(q, sampler.freedom, ", more where the score turns on few coalitions")
         return Found(values, stderr, details=sampler.details)
     done = min(first, most)
     sampler.more(done)
@@ -108,6 +104,23 @@ def half_width(freedom: float) -> float:
     Student's t, by its expansion about the normal law (Abramowitz and Stegun 1964, 26.7.5).
     """
     return max(SIGMAS, sum(c / freedom**i for i, c in enumerate(STUDENT)))
+
+
+def note_if_few(q: Question, freedom: float, more: str = "") -> None:
+    """Tell how wide an interval is, where standard errors have so few degrees of freedom that two do not make one."""
+    wide = half_width(freedom)
+    if wide > WIDE:
+        q.log.note(
+            f"The standard errors come from few samples: a 95 % interval is {wide:.1f} of them to either side "
+            f"(Student's t, degrees of freedom: {freedom:g}){more}."
+        )
+
+
+def state_errors(q: Question, stderr: Values, samples: int) -> None:
+    """Leave the standard errors of a mean over samples with the answer; a single sample has none."""
+    if samples > 1:
+        q.memo["stderr"] = stderr
+        note_if_few(q, samples - 1)
 
 
 def _width(values: Tensor, stderr: Tensor, sampler: Sampler) -> Tensor:

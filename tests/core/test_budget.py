@@ -137,7 +137,7 @@ def test_other_errors_are_not_taken_for_it():
     model[1].register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
         enodo.explain(model, X, target=1)
-    assert len(X) // 2 not in model.rows
+    assert model.rows[0] // 2 not in model.rows
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "large", None, True])

@@ -198,7 +198,6 @@ def test_a_model_that_returns_numpy() -> None:
     def model(t: Tensor) -> object:
         return linear(t).numpy()
 
-    with pytest.raises(BadArgument, match=r"torch\.as_tensor\(out\)"):
-        enodo.explain(model, x, "feature_ablation", target=1)
-    found = enodo.explain(model, x, "feature_ablation", target=lambda out: torch.as_tensor(out)[:, 1])
-    torch.testing.assert_close(found.tensor, W[1] * x)
+    for target in (1, lambda out: torch.as_tensor(out)[:, 1]):
+        found = enodo.explain(model, x, "feature_ablation", target=target)
+        torch.testing.assert_close(found.tensor, W[1] * x)

@@ -14,7 +14,9 @@ more an operation: they have at least `SEVERAL`.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
+KEPT = 512 << 20  # bytes of free memory that the C allocator may keep between passes
 FEW = 4  # rows that a pass has even above the working set, memory permitting
 CROSSED = 16  # as `FEW`, where rows are compared with each of many: nothing is kept a pair, and weights are read a pass
 SEVERAL = 24  # rows of a pass in part; below 16 torch leaves convolutions of 1 x 1 to its slower code on one thread
@@ -39,6 +42,7 @@ UNLIMITED = 4096  # rows; more gains nothing
 CACHED = 8 << 20  # bytes of the largest tensor of a pass without a graph; 0.5 to 20 MiB were best on seven networks
 CROWD = 2048  # rows of such a pass; more gains nothing
 SHARE = 0.4  # of the free memory
+_TRIM_THRESHOLD = -1  # glibc's name of it, M_TRIM_THRESHOLD
 _OUT_OF_MEMORY = (getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError), MemoryError)
 
 
@@ -142,9 +146,13 @@ def remembering() -> None:
     glibc returns free memory to the system once there is more of it than twice the largest block that was ever freed,
     up to blocks of 32 MiB. A network whose tensors are all about as large uses three of them at a time and would pay
     for most of its pages anew in every pass, a third of the time of a VGG. So it is shown the largest block it learns
-    from, which no page is ever given to. Other allocators do not care.
+    from, which no page is ever given to; and it may keep as much as the graph of a pass takes. Other allocators do not
+    care, or have no such option.
     """
     torch.empty(LARGEST_TENSOR - (64 << 10), dtype=torch.uint8, device="cpu")
+    option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if option is not None:
+        option(_TRIM_THRESHOLD, KEPT)
 
 
 def free_memory(device: torch.device) -> float:

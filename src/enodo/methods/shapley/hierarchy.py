@@ -163,7 +163,7 @@ class Bargain:
             mine = z[:, at].to(own.dtype)
             share = mine * (member + other)[counts[-1], None] - other[counts[-1], None]
             share = share * torch.as_tensor(above, dtype=own.dtype).reshape(-1, 1)
-            part = torch.einsum("ktb,kn->tbn", lifted(scores), share.to(scores.device))
+            part = torch.einsum("ktb,kn->tbn", lifted(scores), share)
             total = part if total is None else total + part
         if total is None:
             raise AssertionError

@@ -148,12 +148,12 @@ class TestStructures:
         assert type(batch) is Batch
 
     def test_further_arguments_go_along_with_the_rows(self):
-        """A tensor with one entry a row is cut and repeated with them; anything else is passed as the same object."""
+        """A tensor with one entry a row is cut and repeated with them; others are passed whole, anything else as it is."""
         seen: list[Any] = []
         table, scale, words = torch.ones(4, 4), torch.tensor([1.0, 2.0, 3.0]), ["a", "b", "c"]
 
         def model(x: Tensor, scale: Tensor, *, table: Tensor, words: list[str], on: bool) -> Tensor:
-            seen.append((table is kept, words is kept_words, on, len(scale) == len(x)))
+            seen.append((torch.equal(table, kept), words is kept_words, on, len(scale) == len(x)))
             return product(x) * scale
 
         kept, kept_words = table, words

@@ -148,7 +148,7 @@ class TestStructures:
         assert type(batch) is Batch
 
     def test_further_arguments_go_along_with_the_rows(self):
-        """A tensor with one entry a row is cut and repeated with them; others are passed whole, anything else as it is."""
+        """A tensor with one entry a row is cut and repeated with them; others are passed whole."""
         seen: list[Any] = []
         table, scale, words = torch.ones(4, 4), torch.tensor([1.0, 2.0, 3.0]), ["a", "b", "c"]
 

@@ -138,7 +138,7 @@ def _unlike(call: Call) -> BadArgument | None:
     except (TypeError, ValueError):  # it does not say
         return None
     try:
-        replace(call, model=takes.bind)(call.inputs)
+        replace(call, model=takes.bind)()
     except TypeError as mismatch:
         names = ", ".join(takes.parameters)
         return BadArgument("inputs", describe(call.inputs), f"what the model takes: {names}", f"({mismatch})")

@@ -23,8 +23,8 @@ from .linear import CASTS, MOVES
 from .propagation import Placed
 from .relevance import identity
 
-# What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged, of a constant that is
-# larger than what is on the path.
+# What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged, of a constant that
+# was the larger.
 _BIASED = frozenset(
     "softmax log_softmax logsumexp layer_and_norm norm_and_layer maximum minimum fmax fmin max min".split()
 )

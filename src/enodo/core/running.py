@@ -38,8 +38,9 @@ class Call:
     rows: int
     state: State
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+        inputs = self.inputs
         if isinstance(inputs, Tensor):
             return self.model(inputs, *self.args, **self.kwargs)
         if isinstance(inputs, Mapping):
@@ -72,6 +73,17 @@ class Call:
     def take(self, index: Tensor) -> Call:
         """The call on some of the rows."""
         return self.each(lambda t: t[index.to(t.device)], len(index))
+
+    def own(self, inputs: Any, keep: bool) -> Call:
+        """The call on these inputs and on copies of all tensors that are the caller's, for in-place code to change."""
+
+        def copied(t: Any) -> Any:
+            return _own(t, keep)
+
+        inputs = trees.map_tree(lambda t, given: copied(t) if t is given else t, inputs, self.inputs)
+        args = trees.map_tree(copied, self.args) if self.args else self.args
+        kwargs = trees.map_tree(copied, self.kwargs) if self.kwargs else self.kwargs
+        return Call(self.model, inputs, args, kwargs, self.rows, self.state)
 
 
 def stack(t: Tensor, k: int) -> Tensor:
@@ -125,13 +137,13 @@ def _forward(
     with torch.set_grad_enabled(grad):
         if rules is not None:
             rules, constants = _under(rules if grad else None, constants, visits)
-        inputs = _given(call, visits, keep)
+        call = _given(call, visits, keep)
         if hooked:
             layers = [layer for visit in visits for layer in visit.layers(leave)]
             if of.layer is not None:
                 layers.append((of, _capture(of, call.rows, seen, leave=ends)))
             around.append(Watched(layers))
-        tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
+        tracker = next((v.tracker(call.inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
@@ -145,7 +157,7 @@ def _forward(
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
         if _may_compile() and (state.compiled or around or _modes()):
             around.insert(0, without_compiling())
-        output = _output(call, inputs, around, within, rules)
+        output = _output(call, around, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
@@ -163,13 +175,13 @@ def _may_compile() -> bool:
     return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
-def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
-    """The inputs of a pass, as its visits want them; copies of what they leave alone, for in-place code to change."""
+def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Call:
+    """The call with inputs as the visits of a pass want them, and with copies of all that they leave alone."""
     inputs = call.inputs
     for visit in visits:
         visit.rows = call.rows
         inputs = visit.inputs(inputs)
-    return trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
+    return call.own(inputs, keep)
 
 
 def _under(
@@ -187,7 +199,7 @@ class Recomputes(Exception):
     """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
 
 
-def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
+def _output(call: Call, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
     """The model's output, in contexts entered in order; None where the pass is left early.
 
     `within`: whether a place in the model is asked about.
@@ -196,7 +208,7 @@ def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules:
         with ExitStack() as entered:
             for context in around:
                 entered.enter_context(context)
-            output = call(inputs)
+            output = call()
             if rules is not None:
                 rules.finish(output)
         return output

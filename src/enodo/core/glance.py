@@ -7,7 +7,7 @@ full question leaves open. Whatever is not as plain, or goes wrong in a way that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import targets, vjp
 from .budget import Budget, is_out_of_memory
+from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
@@ -22,6 +23,7 @@ from .places import likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
+from .running import Call, noticed
 from .state import State, eager
 from .streaming import Points
 from .transforms import level
@@ -35,9 +37,9 @@ class NotPlain(Exception):
 class Glance:
     """What a method of one pass asks its question; leaves (B, ...). Whatever else it asks takes a full question."""
 
-    def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
-        self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
-        self.rows = inputs.shape[0]
+    def __init__(self, call: Call, target: Any, point: Point, budget: Budget) -> None:
+        self.call, self.inputs, self.target, self.point, self.budget = call, call.inputs, target, point, budget
+        self.rows = call.rows
         self.forwarded = self.rows
         self.settled = target
         self.score: Tensor | None = None
@@ -77,7 +79,7 @@ class Glance:
             raise NotPlain
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            output = self.model(x.clone())  # a clone, which in-place code may change
+            output = self._output(x.clone())  # a clone, which in-place code may change
             if targets.unsettled(self.target):
                 self.settled = targets.settle(self.target, output, self.rows)
             scores = targets.selector(self.settled, self.rows)(output, k)
@@ -85,6 +87,12 @@ class Glance:
         if g is None:
             raise NotPlain
         return scores.detach(), g
+
+    def _output(self, x: Tensor) -> Any:
+        output = noticed(self.call, True, lambda: self.call.model(x))
+        if self.call.draws.kind:
+            raise NotPlain
+        return output
 
     def activation(self) -> Values:
         """The value of a layer that runs once and gives one tensor with its rows first."""
@@ -98,7 +106,7 @@ class Glance:
             return value
 
         with torch.no_grad(), Watched([(self.point, see)]):
-            self.model(self.inputs.detach().clone())
+            self._output(self.inputs.detach().clone())
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -123,7 +131,10 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(model, inputs, target, point, budget)
+    draws = Draws(model, terms["seed"]) if state.draws else CERTAIN
+    if draws.kind:
+        return None
+    question = Glance(Call(model, inputs, (), {}, rows, state, draws), target, point, budget)
     try:
         with torch.no_grad():
             values: Tensor = card.fn(question, **options).leaves[0]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from enodo.core.draws import Drew
 from enodo.core.explain import ask
 from enodo.core.operations import Spot
 from enodo.core.rules import Rules
@@ -67,5 +68,10 @@ def audit(
     def report(name: str, kind: str, spot: Spot) -> None:
         calls[name, kind, spot] += 1
 
-    ask(model, inputs, **question).traced(Rules(table, report=report))
+    q = ask(model, inputs, **question)
+    try:
+        q.traced(Rules(table, report=report))
+    except Drew:  # it is known by now that the model draws random numbers
+        calls.clear()
+        q.traced(Rules(table, report=report))
     return Coverage(calls)

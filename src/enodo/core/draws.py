@@ -42,15 +42,25 @@ class Draws:
 
     def __init__(self, model: Any, seed: int) -> None:
         self.model, self.seed = model, seed
-        self.key = model if isinstance(model, nn.Module) else getattr(model, "__code__", model)
+        module = isinstance(model, nn.Module)
+        self.watched = module or not getattr(model, "watches", False)  # not what makes passes of its own
+        self.key = model if module else getattr(model, "__code__", model)
         try:
             found = _known.get(self.key)
         except TypeError:  # an object that cannot be remembered
             found = None
-        self.watched = True  # whether the model may come to draw
         self.known = found is not None
         self.kind = found or NEVER
         self.met = NEVER  # what passes of this question drew
+
+    @property
+    def note(self) -> str:
+        """What a reader is to be told of them."""
+        return (
+            "The model draws random numbers as it runs. All passes had the draws that"
+            f" seed={self.seed} names, so this is the answer of one draw: average answers over seeds, or switch the"
+            " drawing off."
+        )
 
     def before(self) -> States | None:
         """The states of generators before a pass that is watched; None of one that is not."""

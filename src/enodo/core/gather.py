@@ -23,11 +23,6 @@ CANCELS = (
     " embedding does this to gradients. Ask a method that multiplies by the values, such as integrated_gradients."
 )
 
-DRAWN = (
-    "The model draws random numbers as it runs. All passes had the draws that seed={} names, so this is the answer of"
-    " one draw: average answers over seeds, or switch the drawing off."
-)
-
 
 def gathered(
     question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
@@ -52,7 +47,7 @@ def gathered(
     trees_ = [q.present(q.told(v.to_dtype_of(q.x)), lead) for q, v in answers]
     drawn = question.call.draws.met
     if drawn:
-        question.log.note(DRAWN.format(question.seed))
+        question.log.note(question.call.draws.note)
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"], lead) for q, _ in answers if "stderr" in q.memo]
     return Attribution(

@@ -33,6 +33,7 @@ _ABOUT = frozenset(  # what is asked about a tensor, not about its values
     "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
     " is_inference shape dtype device ndim layout requires_grad is_leaf grad_fn is_cuda is_sparse is_meta".split()
 )
+_HOMES = (torch, Tensor, F, torch.special, *(getattr(torch._C, f"_{name}") for name in ("nn", "fft", "linalg")))
 _OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
 
@@ -68,8 +69,8 @@ def spelling(func: Callable[..., Any]) -> Spelling:
 
 def is_operation(name: str) -> bool:
     """Whether there is an operation of this name; those of torch.ops have their namespace in front."""
-    homes = (torch, Tensor, F, torch.special, torch.fft, torch.linalg)
-    return name in _OWN or "." in name or any(hasattr(home, name) for home in homes)
+    spelt = name, f"{name}_", f"__{name}__"
+    return name in _OWN or "." in name or any(hasattr(home, own) for home in _HOMES for own in spelt)
 
 
 def is_about(func: Callable[..., Any]) -> bool:

@@ -20,6 +20,7 @@ from .budget import Budget, is_out_of_memory
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
+from .lasting import replace
 from .ledger import Ledger
 from .places import Visit, likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
@@ -45,9 +46,10 @@ class Glance:
 
     alike, create_graph = True, False
 
-    def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
-        self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
-        self.rows, self.forwarded = inputs.shape[0], 0
+    def __init__(self, call: Call, target: Any, point: Point, budget: Budget) -> None:
+        self.call, self.target, self.point, self.budget = call, target, point, budget
+        self.inputs: Tensor = call.inputs
+        self.rows, self.forwarded = call.rows, 0
         self.settled = target
         self.memo: dict[str, Any] = {}  # the scores
 
@@ -125,10 +127,10 @@ class Glance:
         self.budget.tried = x.shape[0]
         if rules is None:
             x = x.detach().requires_grad_()
-            output = self.model(x.clone())  # a clone, which in-place code may change
+            output = self.call.model(x.clone())  # a clone, which in-place code may change
         else:
             visit = Visit(AT_INPUTS, None, True, False, None)
-            call = Call(self.model, x, (), {}, x.shape[0], State())
+            call = replace(self.call, inputs=x, rows=x.shape[0])
             output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
             (x,) = visit.sight.leaves[0]
         self.forwarded += x.shape[0]
@@ -147,7 +149,7 @@ class Glance:
             return value
 
         with torch.no_grad(), Watched([(self.point, see)]):
-            self.model(self.inputs.detach().clone())
+            self.call.model(self.inputs.detach().clone())
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -172,7 +174,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(model, inputs, target, point, budget)
+    question = Glance(Call(model, inputs, (), {}, rows, state), target, point, budget)
     try:
         with torch.no_grad():
             values: Tensor = card.fn(question, **options).leaves[0]

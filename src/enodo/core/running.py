@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from . import copies
 from . import tree as trees
 from .errors import refuse
 from .lasting import dataclass
@@ -75,10 +76,10 @@ class Call:
         return self.each(lambda t: t[index.to(t.device)], len(index))
 
     def own(self, inputs: Any, keep: bool) -> Call:
-        """The call on these inputs and on copies of all tensors that are the caller's, for in-place code to change."""
+        """The call on these inputs and on copies of all that is the caller's, for in-place code to change."""
 
         def copied(t: Any) -> Any:
-            return _own(t, keep)
+            return copies.own(t, keep)
 
         inputs = trees.map_tree(lambda t, given: copied(t) if t is given else t, inputs, self.inputs)
         args = trees.map_tree(copied, self.args) if self.args else self.args
@@ -221,13 +222,6 @@ def _output(call: Call, around: Sequence[Any], within: bool, rules: Rules | None
             given = f"{_RECOMPUTED}, asked about a place within it"
             refuse("model", given, "one that keeps them", "Turn gradient checkpointing off.")
         raise Recomputes from error
-
-
-def _own(t: Any, keep: bool) -> Any:
-    """A copy that in-place code in the model may change; connected to the caller's graph only on request."""
-    if not isinstance(t, Tensor):
-        return t
-    return t.clone() if keep else t.detach().clone()
 
 
 def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:

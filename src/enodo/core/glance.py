@@ -21,6 +21,7 @@ from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
+from .lasting import replace
 from .ledger import Ledger
 from .places import Visit, likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
@@ -47,7 +48,8 @@ class Glance:
     alike, create_graph = True, False
 
     def __init__(self, call: Call, target: Any, point: Point, budget: Budget) -> None:
-        self.call, self.inputs, self.target, self.point, self.budget = call, call.inputs, target, point, budget
+        self.call, self.target, self.point, self.budget = call, target, point, budget
+        self.inputs: Tensor = call.inputs
         self.rows, self.forwarded = call.rows, 0
         self.settled = target
         self.memo: dict[str, Any] = {}  # the scores
@@ -129,7 +131,7 @@ class Glance:
             output = self._output(x)
         else:
             visit = Visit(AT_INPUTS, None, True, False, None)
-            call = Call(self.call.model, x, (), {}, x.shape[0], State(), self.call.draws)
+            call = replace(self.call, inputs=x, rows=x.shape[0])
             output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
             (x,) = visit.sight.leaves[0]
             self._check_quiet()

@@ -64,9 +64,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "resized": lambda x: F.interpolate(x.tanh(), 9, mode="linear").exp().sum((1, 2))
     + F.avg_pool1d(x, 2).exp().sum((1, 2)),
     "causal attention": lambda x: F.scaled_dot_product_attention(x, x.sin(), x, is_causal=True).exp().sum((1, 2)),
-    "grouped attention": lambda x: F.scaled_dot_product_attention(
-        x[:, :, None].expand(-1, -1, 3, -1), x[:, :2, None], x[:, 2:, None], enable_gqa=True
-    ).tanh().sum((1, 2, 3)),
+    "grouped attention": lambda x: (F.scaled_dot_product_attention(
+        x.unflatten(2, (2, 3)), x[:, :2].unflatten(2, (2, 3)), x[:, 2:].unflatten(2, (2, 3)), enable_gqa=True
+    ).tanh() * torch.arange(1, 5).view(4, 1, 1)).sum((1, 2, 3)),
     "masked attention": lambda x: F.scaled_dot_product_attention(
         x, x, x.cos(), attn_mask=torch.tensor([[True, True, False, False]] * 3 + [[False] * 4])
     ).sum((1, 2)),

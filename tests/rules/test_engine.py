@@ -103,6 +103,23 @@ def test_code_that_cannot_be_seen_is_refused(name: str) -> None:
             enodo.explain(model, normal(2, 3), "deeplift", target=0 if "end" in name else None)
 
 
+@pytest.mark.parametrize("method", ["deeplift", "lrp", "guided_backprop", "full_grad"])
+def test_a_model_that_takes_gradients_itself_is_refused_by_rules(method: str) -> None:
+    """Rules would bend the forces that it adds to its energy, and with them the score."""
+
+    def model(x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            energy = (x.relu() ** 3).sum(1)
+            return energy + torch.autograd.grad(energy.sum(), x, create_graph=True)[0].sum(1)
+
+    x = normal(2, 4)
+    assert enodo.explain(model, x, steps=128).delta.abs().max() < 1e-3
+    told = {"on_unknown": "warn"} if method in ("deeplift", "lrp") else {}
+    with pytest.raises(UnknownOperation, match=r"takes gradients itself, by 'grad' at .*test_engine.*, such as integ"):
+        enodo.explain(model, x, method, **told)
+
+
 @operation
 def halved(x: Tensor) -> Tensor:
     """The function above, where rules can see it."""

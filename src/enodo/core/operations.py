@@ -27,6 +27,7 @@ _SAME = {
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
     "trapz": "trapezoid", "to_copy": "to", "lift_fresh_copy": "clone", "unsafe_view": "view", "unsafe_index": "index",
+    "sparse_mm": "mm", "spmm": "mm", "sparse_addmm": "addmm",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _ABOUT = frozenset(  # what is asked about a tensor, not about its values
@@ -238,6 +239,12 @@ class Bound:
 
         found = dict(zip(wanted, torch.func.vjp(at, *(xs[i] for i in wanted))[1](gy), strict=True))
         return [found.get(i) for i in range(len(live))]
+
+
+def computes(func: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Whether a call gives one tensor of numbers, on the path; else it asks for a shape, say."""
+    y, *aux = parts(func(*args, **kwargs)) or (None,)
+    return isinstance(y, Tensor) and y.requires_grad and not any(isinstance(t, Tensor) and t.requires_grad for t in aux)
 
 
 def parts(out: Any) -> tuple[Tensor, ...]:

@@ -31,7 +31,7 @@ def _table(q: Question, rule: str, rules: Mapping[Any, Any] | None) -> Table:
     paper="Shrikumar et al. 2017, arXiv:1704.02685, section 3.5",
     when="What integrated gradients ask, in two forward passes and one backward: exact completeness at any depth.",
     needs="gradient score baseline",
-    claims="completeness",
+    claims="completeness once",
 )
 def deeplift(
     q: Question,

@@ -185,6 +185,14 @@ def test_a_value_on_two_ways_gets_both_shares() -> None:
     torch.testing.assert_close(found, lrp(lambda x: score(layer(x)), X, rules={FIRST: rules.flat()}) + X * v)
 
 
+def test_relevance_of_a_sum_that_cancels_is_nobodys() -> None:
+    """Of 2 - 2 and 1 + 3 flat gives each half of the score: that of zero has no parts to go to in proportion."""
+    x = torch.tensor([[2.0, 1.0, -2.0, 3.0]], dtype=X.dtype)
+    found = lrp(lambda x: score(F.linear(x[:, :2] + x[:, 2:], W[:, :2])), x, rules={FIRST: rules.flat()})
+    half = score(W[:, 1:2].T * 4) / 2
+    torch.testing.assert_close(found, half * torch.tensor([[0, 0.25, 0, 0.75]]))
+
+
 def test_at_layers_below_the_first_nothing_changes() -> None:
     net = seeded(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)))
     for wrt in ("0", "1", "2"):

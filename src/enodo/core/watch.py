@@ -21,6 +21,7 @@ from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .lookups import Tracker
 from .points import bend
+from .products import done
 from .rules import Rules
 from .transforms import bare, storage_of
 
@@ -94,7 +95,7 @@ class Watch(TorchFunctionMode):
             with self:
                 return open_bag(*args, **kwargs)
         try:
-            out = func(*args, **kwargs) if self.rules is None else self.rules.met(func, args, kwargs)
+            out = done(func, args, kwargs) if self.rules is None else self.rules.met(func, args, kwargs)
         except IndexError as error:
             if tracked:
                 refuse_ids(args, kwargs, error)

@@ -105,6 +105,9 @@ def test_errors_name_what_was_given(file, spec, said) -> None:
         ("x.json", "{", "numbers"),
         ("x.json", '"words"', "numbers"),
         ("x.csv", "", "empty"),
+        ("x.csv", "a,b\n", "at least one row"),
+        ("x.json", "[]", "at least one row"),
+        ("x.csv", "1,2,3\n4,5\n", r"at row 2\.$"),
     ],
 )
 def test_files_without_numbers_are_refused(tmp_path, name, content, said) -> None:
@@ -136,6 +139,8 @@ def test_a_saved_text_classifier(tmp_path) -> None:
         num_labels=3, id2label={0: "sport", 1: "news", 2: "art"}, label2id={"sport": 0, "news": 1, "art": 2},
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(BadArgument, match=r"It has no tokenizer: save it there too"):
+        load_subject(str(tmp_path))  # transformers makes one of the model's type alone, that knows no word
     tokenizer.save_pretrained(tmp_path)
     subject = load_subject(str(tmp_path))
     assert list(subject.classes) == ["sport", "news", "art"]

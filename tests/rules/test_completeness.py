@@ -30,6 +30,17 @@ def test_activations(name: str) -> None:
     need_complete(settled(nn.Sequential(*layers)), normal(4, 5), normal(4, 5, seed=1), target=1)
 
 
+def test_no_activation_of_torch_is_left_out() -> None:
+    known = {type(ACTIVATIONS[name]()).__name__ for name in ACTIVATIONS} | {"GLU"}
+    apart = {"MultiheadAttention", "Softmax2d"}  # among SEQUENCES; a softmax
+    assert set(nn.modules.activation.__all__) <= known | apart
+
+
+def test_a_softmin_that_is_told_no_dimension() -> None:
+    with pytest.warns(UserWarning, match="Implicit dimension"):
+        need_complete(lambda x: nn.functional.softmin(x)[:, 1], normal(4, 5), normal(4, 5, seed=1))
+
+
 @pytest.mark.parametrize("name", ["Softmax", "LogSoftmax", "Softmin", "LayerNorm", "Sigmoid"])
 def test_as_the_output(name: str) -> None:
     model = settled(nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), ACTIVATIONS[name]()))

@@ -61,7 +61,7 @@ def explain(
     target        see `enodo.core.targets`
     baseline      see `enodo.core.given.baseline_like`
     wrt, of       see `enodo.core.points`; a list asks at several places in one pass
-    args, kwargs  further arguments of the model; tensors with one entry a row are cut with the rows, others untouched
+    args, kwargs  further arguments of the model; tensors with one entry a row are cut with the rows, others are not
     batch_size    rows that a forward pass may have; "auto" measures. The answer does not depend on it
     seed          of methods that sample; torch's global generator is neither read nor moved
     create_graph  keep the answer differentiable

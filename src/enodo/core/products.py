@@ -45,6 +45,8 @@ def _narrow() -> bool:
 
 def may_pay(inputs: Any, weights: int) -> bool:
     """Whether a model of so many weights may have a product, at these inputs, that is worth being looked for."""
+    if weights < _WIDTH**2:
+        return False
     given = [t for _, t in trees.leaves(inputs) if isinstance(t, Tensor) and t.ndim]
     rows = (t.numel() // max(t.shape[-1], 1) if t.is_floating_point() else t.numel() for t in given)
     return _pays(max(rows, default=0), weights)

@@ -26,7 +26,7 @@ class Card:
     needs: frozenset[str] = frozenset({"gradient", "score"})  # of: gradient, score, baseline, background
     # of: completeness; each, where that holds at each of several places for itself; map, one channel instead of all;
     # shared, where values have a part in what others do; batch, where rows are compared with each other; once, where
-    # one pass can answer (see `core.glance`); size, where values say how much and not for or against, unless some are
+    # a glance can answer (see `core.glance`); size, where values say how much and not for or against, unless some are
     # negative; layer, where it is meant for a network's last map, not for its inputs; cells, where it has masks of its
     # own for pictures
     claims: frozenset[str] = frozenset()

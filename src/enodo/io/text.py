@@ -91,6 +91,13 @@ def token_baselines(tokenizer: Any) -> dict[str, Reference]:
     return {name: Reference(WORDS[name], of(name) if name != "zero" else lambda example: None) for name in names}
 
 
+def _need_words(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokenizer that was made of the model's name alone, to which every word is unknown."""
+    files = {*tokenizer.vocab_files_names.values(), "tokenizer.json", "tokenizer_config.json"}
+    if not any((folder / name).is_file() for name in files):
+        raise OSError(f"It has no tokenizer: save it there too, tokenizer.save_pretrained({folder.name!r}).")
+
+
 def folder_subject(folder: Path) -> Subject:
     """A text classifier saved by `save_pretrained`, with its tokenizer, read from `folder` alone."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -98,6 +105,7 @@ def folder_subject(folder: Path) -> Subject:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            _need_words(tokenizer, folder)
             model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         refuse(

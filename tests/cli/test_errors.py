@@ -142,6 +142,18 @@ def test_ctrl_c_ends_with_130_and_a_word(here) -> None:
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    "arguments", [["methods"], ["methods", "--json"], ["explain", *TABLE[1:], "--json"]], ids=" ".join
+)
+def test_a_reader_that_goes_away_is_no_error(arguments) -> None:
+    """As `enodo methods | head -1`."""
+    start = [sys.executable, "-c", "from enodo.cli import main; main()", *arguments]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (DONE, "")
+
+
 def test_a_missing_package_is_named(here, capsys, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run(["explain", "--model", "wage"]) == USAGE

@@ -27,6 +27,7 @@ def wrong(): return 3
 def odd(): return nn.Linear(1, 1), {"clases": ["a"]}
 def text(): return nn.Linear(1, 1), {"kind": "text"}
 def breaks(): raise RuntimeError("no weights here")
+def leaves(): raise SystemExit(3)
 not_callable = 7
 """
 
@@ -87,6 +88,7 @@ def test_facts_make_an_image_or_a_table_model(file, tmp_path) -> None:
         ("own_models.py:odd", "Did you mean 'classes'"),
         ("own_models.py:text", "Subject"),
         ("own_models.py:breaks", "RuntimeError: no weights here"),
+        ("own_models.py:leaves", "SystemExit: 3"),
         ("missing.py:model", "No such file"),
         ("missing_package:model", "No module named"),
         ("efficientnet", "Did you mean 'efficientnet-lite0'"),

@@ -8,7 +8,7 @@ goes wrong in a way that takes words, is left to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,16 +17,18 @@ from torch import Tensor
 
 from . import comparing, targets, vjp
 from .budget import Budget, is_out_of_memory
+from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
+from .lasting import replace
 from .ledger import Ledger
 from .places import Visit, likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
 from .rules import Rules
-from .running import Call, forward
+from .running import Call, forward, noticed
 from .state import State, eager
 from .streaming import Points
 from .tables import Table
@@ -45,9 +47,10 @@ class Glance:
 
     alike, create_graph = True, False
 
-    def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
-        self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
-        self.rows, self.forwarded = inputs.shape[0], 0
+    def __init__(self, call: Call, target: Any, point: Point, budget: Budget) -> None:
+        self.call, self.target, self.point, self.budget = call, target, point, budget
+        self.inputs: Tensor = call.inputs
+        self.rows, self.forwarded = call.rows, 0
         self.settled = target
         self.memo: dict[str, Any] = {}  # the scores
 
@@ -125,14 +128,26 @@ class Glance:
         self.budget.tried = x.shape[0]
         if rules is None:
             x = x.detach().requires_grad_()
-            output = self.model(x.clone())  # a clone, which in-place code may change
+            output = self._output(x)
         else:
             visit = Visit(AT_INPUTS, None, True, False, None)
-            call = Call(self.model, x, (), {}, x.shape[0], State())
+            call = replace(self.call, inputs=x, rows=x.shape[0])
             output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
             (x,) = visit.sight.leaves[0]
+            self._check_quiet()
         self.forwarded += x.shape[0]
         return x, output
+
+    def _output(self, x: Tensor) -> Any:
+        """The model's output at a clone of `x`, which in-place code may change."""
+        call = self.call
+        output = noticed(call, True, lambda: call.model(x.clone()))
+        self._check_quiet()
+        return output
+
+    def _check_quiet(self) -> None:
+        if self.call.draws.kind:
+            raise NotPlain
 
     def activation(self) -> Values:
         """The value of a layer that runs once and gives one tensor with its rows first."""
@@ -147,7 +162,7 @@ class Glance:
             return value
 
         with torch.no_grad(), Watched([(self.point, see)]):
-            self.model(self.inputs.detach().clone())
+            self._output(self.inputs.detach())
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -172,7 +187,10 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(model, inputs, target, point, budget)
+    draws = Draws(model, terms["seed"]) if state.draws else CERTAIN
+    if draws.kind:
+        return None
+    question = Glance(Call(model, inputs, (), {}, rows, state, draws), target, point, budget)
     try:
         with torch.no_grad():
             values: Tensor = card.fn(question, **options).leaves[0]

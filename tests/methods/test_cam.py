@@ -39,6 +39,20 @@ def test_with_the_same_gradient_everywhere_they_agree(method: str) -> None:
     torch.testing.assert_close(cam(method), expected)
 
 
+@pytest.mark.parametrize("x", [X, X - 2, -X])
+def test_xgrad_cam_eq_8(x: Tensor) -> None:
+    """Of sum_p p A_p over places p, weights sum(p |A_p|) / sum |A_p|, which lie between 1 and 4 whatever the signs."""
+
+    class Ramp(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.layer(x).flatten(2) * torch.arange(1.0, 5.0)).sum((1, 2))
+
+    places = torch.arange(1.0, 5.0).view(2, 2)
+    weights = (places * x.abs()).sum((2, 3)) / x.abs().sum((2, 3))
+    expected = (weights[..., None, None] * x).sum(1, keepdim=True)
+    torch.testing.assert_close(cam("xgrad_cam", Ramp(), x, relu=False), expected)
+
+
 def test_grad_cam_before_the_relu_and_by_channel() -> None:
     apart = cam("grad_cam", relu=False, summed=False)
     torch.testing.assert_close(apart, X * G[None, :, None, None])

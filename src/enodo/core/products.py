@@ -78,12 +78,10 @@ def _of_rows(fn: Callable[..., Tensor], x: Tensor, matrix: Tensor, bias: Tensor 
     """Rows (..., n) times a matrix, as convolutions with a kernel of one place; `fn` tells where the matrix has n."""
     rows = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
     kernel = matrix[:, :, None, None]
-    within = rows.split(_TERMS, 1), kernel.split(_TERMS, 1 if fn is F.conv2d else 0)
-    out: Tensor | None = None
-    for part, by in zip(*within, strict=True):
-        found = fn(part, by, bias if out is None else None, stride=_STRIDE)
-        out = found if out is None else out.add_(found)
-    assert out is not None  # there are no sums without terms
+    parts = zip(rows.split(_TERMS, 1), kernel.split(_TERMS, 1 if fn is F.conv2d else 0), strict=True)
+    out = fn(*next(parts), bias, stride=_STRIDE)
+    for part in parts:
+        out.add_(fn(*part, stride=_STRIDE))
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 

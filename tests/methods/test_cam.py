@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.testing import LAWS, Case, Trial
 from enodo.testing.models import normal, seeded
 
 
@@ -109,6 +110,15 @@ def test_guided_grad_cam_is_the_product() -> None:
         enodo.explain(model, x, "guided_grad_cam", layer="4", target=1)
     with pytest.raises(enodo.BadArgument, match=r"mode: got 'linear'.*bilinear"):
         enodo.explain(model, x, "guided_grad_cam", layer="0", target=1, mode="linear")
+
+
+@pytest.mark.parametrize(
+    "law", sorted(set(LAWS) - {"ignored"})
+)  # what is not read widens the picture that maps are laid on
+def test_laws_of_guided_grad_cam(law: str) -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)))
+    case = Case("picture", model, normal(3, 1, 4, 4), [1, 0, 1], layers=("0",), neuron=(0, 1, 1), smooth=False)
+    LAWS[law](Trial("guided_grad_cam", case, {"layer": "0"}))
 
 
 def test_guided_grad_cam_of_a_picture_beside_a_table() -> None:

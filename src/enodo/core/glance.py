@@ -197,7 +197,8 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     except NotPlain:
         return None
     except Exception as error:
-        if isinstance(error, EnodoError) or (is_out_of_memory(error) and budget.tried == 1):
+        said = isinstance(error, EnodoError) and budget.tried <= rows  # of several points a model may answer one
+        if said or (is_out_of_memory(error) and budget.tried == 1):
             raise
         if is_out_of_memory(error):
             terms["batch_size"] = budget.tried // 2

@@ -35,13 +35,13 @@ class NotPlain(Exception):
 class Glance:
     """What a method of one pass asks its question; leaves (B, ...). Whatever else it asks takes a full question."""
 
+    score: Tensor | None = None
+    baseline_score: Tensor | None = None
+
     def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
         self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
-        self.rows = inputs.shape[0]
-        self.forwarded = self.rows
+        self.rows = self.forwarded = inputs.shape[0]
         self.settled = target
-        self.score: Tensor | None = None
-        self.baseline_score: Tensor | None = None
 
     def __getattr__(self, name: str) -> Any:
         raise NotPlain
@@ -58,8 +58,9 @@ class Glance:
 
     def gradient(self) -> tuple[Values, Values]:
         """The inputs, and the gradient of the score there."""
-        self.score, g = self._pass(self.inputs, 1)
-        return self.x, Values((g,))
+        x = self.inputs.detach()
+        self.score, g = self._pass(x, 1)
+        return Values((x,)), Values((g,))
 
     def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
         """Gradients at n points between the baseline and the inputs, which go along; all in one pass."""
@@ -72,12 +73,15 @@ class Glance:
         yield 0, n, Values((g.unflatten(0, (k, self.rows))[1:-1],))
 
     def _pass(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Scores (k * B,) of k points of every row, and their gradients there."""
+        """Scores (k * B,) of k points of every row, and their gradients there.
+
+        The model is given a copy. To write into it is an error, as the graph starts there, and takes a full question.
+        """
         if self.point is not INPUT:
             raise NotPlain
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            output = self.model(x.clone())  # a clone, which in-place code may change
+            x = x.clone().requires_grad_()
+            output = self.model(x)
             if targets.unsettled(self.target):
                 self.settled = targets.settle(self.target, output, self.rows)
             scores = targets.selector(self.settled, self.rows)(output, k)
@@ -125,8 +129,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
         return None
     question = Glance(model, inputs, target, point, budget)
     try:
-        with torch.no_grad():
-            values: Tensor = card.fn(question, **options).leaves[0]
+        values: Tensor = card.fn(question, **options).leaves[0]
     except NotPlain:
         return None
     except Exception as error:
@@ -138,7 +141,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     delta = None
     if "completeness" in card.claims and question.score is not None and question.baseline_score is not None:
         delta = gap(Values((values,)), question.score, question.baseline_score)
-    if not sums_up([values, question.score] if delta is None else [delta]):
+    if values.requires_grad or not sums_up([values, question.score] if delta is None else [delta]):
         return None
     return Attribution(
         values.to(inputs.dtype), card.name, card.defaults | options, question.score, question.baseline_score, delta,

@@ -98,14 +98,14 @@ class Unrolled(nn.Module):
 
 
 class Two(nn.Module):
-    """Two inputs, and arguments that are no rows."""
+    """Two inputs, and arguments: one with rows, into which the model writes, and others."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b, self.out = nn.Linear(3, 4), nn.Linear(2, 4), nn.Linear(4, 3)
 
     def forward(self, x: Tensor, y: Tensor, shift: Tensor, names: list[str], scale: float = 1.0) -> Tensor:
-        return self.out(torch.tanh(self.a(x) * self.b(y) + shift[:, None]) * scale * len(names))
+        return self.out(torch.tanh(self.a(x) * self.b(y) + shift.mul_(2)[:, None]) * scale * len(names))
 
 
 @dataclass

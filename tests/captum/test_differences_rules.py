@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import captum.attr as theirs
+import captum.attr._utils.lrp_rules as their_rules
 import pytest
 import torch
-from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
 import enodo.captum.attr as ours
+import enodo.captum.attr._utils.lrp_rules as our_rules
 from tests.captum.compare import close
 from tests.captum.models import Lambda
 
@@ -39,9 +40,11 @@ def test_relevance_past_functions() -> None:
     """The mean of 1 and 3 is 2: of its relevance, 2, they have 0.5 and 1.5."""
     first = nn.Linear(2, 2, bias=False)
     first.weight.data = torch.eye(2)
-    first.rule = EpsilonRule()
     model, x = Lambda(lambda x: first(x).mean(1, keepdim=True), first), torch.tensor([[1.0, 3.0]])
-    found = [attr.LRP(model).attribute(x, target=0) for attr in (theirs, ours)]
+    found = []
+    for attr, rules in ((theirs, their_rules), (ours, our_rules)):
+        first.rule = rules.EpsilonRule()
+        found.append(attr.LRP(model).attribute(x, target=0))
     assert (found[0] - torch.tensor([[0.5, 1.5]])).abs().max() > 0.1
     close(found[1], torch.tensor([[0.5, 1.5]]))
 

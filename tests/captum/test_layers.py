@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import captum.attr
 import pytest
 import torch
 from torch import nn
 
 import enodo.captum.attr as ours
-from tests.captum.compare import both, compare, same
+from tests.captum.compare import both, close, compare, same
 from tests.captum.models import CASES, MLP, Case, Model, Several, Text
 
 # Captum cannot replace the value of a layer that in-place code follows: see the differences.
@@ -61,6 +62,13 @@ def test_path_methods(case: Case, name: str, to_input: bool, method: str) -> Non
 @pytest.mark.parametrize("rows", [1, 5])
 def test_path_methods_in_passes_of_any_size(case: Case, name: str, rows: int) -> None:
     compare(name, *at(case), **about(case, baselines=case.baselines, internal_batch_size=rows, n_steps=10))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "area"])
+def test_interpolate(mode: str) -> None:
+    small = torch.randn(2, 1, 3, 4)
+    reference = captum.attr.LayerAttribution.interpolate(small, (7, 9), mode)
+    close(ours.LayerAttribution.interpolate(small, (7, 9), mode), reference)
 
 
 @pytest.mark.parametrize("name", ["LayerIntegratedGradients", "LayerConductance"])

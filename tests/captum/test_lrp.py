@@ -96,6 +96,32 @@ def test_rules_stay_where_they_were_set() -> None:
     assert not torch.allclose(first, ours.LRP(cnn(our_rules, "default")).attribute(images(), target=1))
 
 
+def test_a_rule_class_of_ones_own() -> None:
+    """It changes a module's weights and bias as it likes, of what the module is given; the model stays as it is."""
+    found = []
+    for lib, kind in ((ours, our_rules), (theirs, their_rules)):
+
+        class Sized(kind.PropagationRule):  # type: ignore[name-defined,misc]
+            def _manipulate_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+                module.weight.data = module.weight.data.abs() * (1 + inputs[0].max()) + outputs.min()
+                module.bias.data = module.bias.data / 2
+
+        model = cnn(our_rules, "default")
+        model[4].rule, model[7].rule = Sized(), Sized()
+        weights = model[4].weight.clone()
+        found.append(lib.LRP(model).attribute(images(), target=1))
+        assert torch.equal(model[4].weight, weights)
+    same(*found)
+
+
+@pytest.mark.parametrize("rule", [3, their_rules.GammaRule(), our_rules.PropagationRule()])
+def test_what_is_no_rule_is_refused(rule: Any) -> None:
+    model = cnn(our_rules, "default")
+    model[4].rule = rule
+    with pytest.raises(TypeError, match=r"rule: got .* on Conv2d.*expected"):
+        ours.LRP(model).attribute(images(), target=1)
+
+
 @pytest.mark.parametrize("rule", [None, "GammaRule", "Alpha1_Beta0_Rule"])
 def test_batch_norms_stand_for_themselves(rule: str | None) -> None:
     """Captum gives them the epsilon rule; the method itself merges them into the layer before."""

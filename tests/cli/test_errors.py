@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from enodo.cli.commands import BAD_INPUT, DONE, FAILED, INTERRUPTED, USAGE, run
@@ -54,6 +55,9 @@ BAD = [
     (["explain", "x.json", "--model", "own.py:nan"], "answers NaN or infinity"),
     (["explain", "x.json", "--model", "own.py:dense"], "--target 0,1,2"),
     (["explain", "y.json", "--model", "own.py:plain"], "No such file"),
+    (["explain", "names.csv", "--model", "own.py:plain"], "at least one row of numbers"),
+    (["explain", "gap.csv", "--model", "own.py:plain"], "INPUT: got NaN or infinity in row 0 of gap.csv"),
+    (["explain", "ids.npy", "--model", "own.py:plain"], "It answers torch.as_tensor(x, dtype=torch.float32)"),
     (["explain", "x.json", "--model", "own.py:plan"], "Did you mean 'plain'"),
     (["methods", "gradint"], "Did you mean 'gradient'"),
     (["inspect", "wages"], "Did you mean 'wage'"),
@@ -65,6 +69,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(FILE)
     (tmp_path / "x.json").write_text("[[1, 2, 3]]")
+    (tmp_path / "names.csv").write_text("a,b,c\n")
+    (tmp_path / "gap.csv").write_text("a;b;c\n1;nan;3\n")
+    np.save(tmp_path / "ids.npy", np.ones((1, 3), dtype=np.int64))
     (tmp_path / "words.png").write_text("not an image at all")
     return tmp_path
 
@@ -104,6 +111,7 @@ def test_an_error_of_the_model_is_told_and_traced_on_request(here, capsys) -> No
     assert run(arguments) == FAILED
     err = capsys.readouterr().err
     assert "RuntimeError: a bug in the model" in err
+    assert sys.version_info < (3, 11) or "a float32 tensor of shape (1, 3)" in err  # errors take no notes before
     assert "--debug" in err
     assert "Traceback" not in err
     for place in (["--debug", *arguments], [*arguments, "--debug"]):
@@ -132,6 +140,18 @@ def test_ctrl_c_ends_with_130_and_a_word(here) -> None:
     assert process.returncode == INTERRUPTED
     assert err == "enodo: interrupted\n"
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["methods"], ["methods", "--json"], ["explain", *TABLE[1:], "--json"]], ids=" ".join
+)
+def test_a_reader_that_goes_away_is_no_error(arguments) -> None:
+    """As `enodo methods | head -1`."""
+    start = [sys.executable, "-c", "from enodo.cli import main; main()", *arguments]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (DONE, "")
 
 
 def test_a_missing_package_is_named(here, capsys, monkeypatch) -> None:

@@ -147,6 +147,11 @@ def test_a_sentence_for_real(capsys, tmp_path) -> None:
     assert "<b>" not in text
 
 
+def test_a_text_that_is_cut_says_so(capsys) -> None:
+    assert run(["explain", "A good film. " * 200, "--model", "minilm-sentiment", "--method", "gradient"]) == 0
+    assert "only the first 256 of 802 tokens were read" in capsys.readouterr().out
+
+
 def test_a_photo_for_real(capsys, tmp_path) -> None:
     paths = [tmp_path / name for name in ("r.html", "r.png", "r.json", "r.safetensors")]
     outs = [word for path in paths for word in ("--out", str(path))]

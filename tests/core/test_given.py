@@ -30,6 +30,13 @@ def ig(inputs: Any, baseline: Any = None, model: Any = product, **options: Any) 
     return enodo.explain(model, inputs, steps=2, baseline=baseline, **options).values
 
 
+class Keys:
+    """What a model keeps from call to call."""
+
+    def __init__(self) -> None:
+        self.layers: list[list[Tensor]] = [[]]
+
+
 class TestInputs:
     @pytest.mark.parametrize(
         "given",
@@ -148,12 +155,12 @@ class TestStructures:
         assert type(batch) is Batch
 
     def test_further_arguments_go_along_with_the_rows(self):
-        """A tensor with one entry a row is cut and repeated with them; anything else is passed as the same object."""
+        """A tensor with one entry a row is cut and repeated with them; others are passed whole."""
         seen: list[Any] = []
         table, scale, words = torch.ones(4, 4), torch.tensor([1.0, 2.0, 3.0]), ["a", "b", "c"]
 
         def model(x: Tensor, scale: Tensor, *, table: Tensor, words: list[str], on: bool) -> Tensor:
-            seen.append((table is kept, words is kept_words, on, len(scale) == len(x)))
+            seen.append((torch.equal(table, kept), words is kept_words, on, len(scale) == len(x)))
             return product(x) * scale
 
         kept, kept_words = table, words
@@ -162,6 +169,22 @@ class TestStructures:
             got = ig(X, model=model, args=(scale,), kwargs=kwargs, batch_size=batch_size)
             torch.testing.assert_close(got, ig(X) * scale[:, None])
         assert all(flag for flags in seen for flag in flags)
+
+    def test_what_the_model_adds_to_is_as_before_in_each_pass(self):
+        """An object that is no container, and grows as the model runs, as a transformer's cache of keys does."""
+        seen = Keys()
+        seen.layers[0].append((X[:1] + 1).requires_grad_() * 1)
+        before = list(seen.layers[0])
+
+        def model(x: Tensor, keys: Keys) -> Tensor:
+            keys.layers[0].append(x)
+            keys.layers[0][0].mul_(2)
+            return product(x) * len(keys.layers[0]) + keys.layers[0][0].sum()
+
+        for batch_size in (1, 4, "auto"):
+            torch.testing.assert_close(ig(X, model=model, args=(seen,), batch_size=batch_size), 2 * ig(X))
+            assert all(a is b for a, b in zip(seen.layers[0], before, strict=True))
+            assert torch.equal(before[0], X[:1] + 1)
 
 
 class TestBaselines:

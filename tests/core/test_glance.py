@@ -67,6 +67,11 @@ PLAIN = {
     "path": (MODEL, X, "integrated_gradients", {"target": [1, 0]}),
     "path of a few": (MODEL, X.float().double(), "integrated_gradients", {"target": 1, "steps": 3, "multiply": False}),
     "half precision": (nn.Linear(5, 1).eval().bfloat16(), X.bfloat16(), "integrated_gradients", {}),
+    "rules": (MODEL, X, "deeplift", {"target": 1}),
+    "rules at what is predicted": (MODEL, X, "deeplift", {"target": "predicted", "multiply": False}),
+    "rules of a few rows": (MODEL, X[:1], "deeplift", {"target": [2], "rule": "reveal_cancel"}),
+    "rules in place": (Doubling().eval(), X, "deeplift", {"target": 0}),
+    "rules of two rows, no fewer": (lambda x: x.view(2, 5).relu().sum(1), X, "deeplift", {}),
     "layer": (MODEL, X, "activation", {"wrt": "1"}),
     "module": (MODEL, X, "activation", {"wrt": MODEL[0]}),
     "input of a layer": (MODEL, X, "activation", {"wrt": "2:in"}),
@@ -109,6 +114,8 @@ FULL = {
     "path with a tolerance": (MODEL, X, "integrated_gradients", {"target": 0, "tol": 0.01}),
     "path from elsewhere": (MODEL, X, "integrated_gradients", {"target": 0, "baseline": 1.0}),
     "path in pieces": (MODEL, X, "integrated_gradients", {"target": 0, "batch_size": 50}),
+    "rules from elsewhere": (MODEL, X, "deeplift", {"target": 0, "baseline": 1.0}),
+    "rules at a layer": (MODEL, X, "deeplift", {"target": 0, "wrt": "0"}),
     "several targets": (MODEL, X, "gradient", {"target": "all"}),
     "a callable": (MODEL, X, "gradient", {"target": lambda y: y[:, 0]}),
     "another score": (MODEL, X, "gradient", {"target": 0, "of": "0"}),
@@ -221,6 +228,18 @@ class Fused(nn.Module):
 def test_what_goes_wrong_is_said_as_ever(model, x, terms, said):
     with pytest.raises(enodo.BadArgument, match=said):
         enodo.explain(model, x, "gradient", **terms)
+
+
+def test_an_operation_without_a_rule_is_said_at_once():
+    calls: list[int] = []
+
+    def model(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        return torch.linalg.svdvals(x[:, None] * x[:, :, None]).sum(1)
+
+    with pytest.raises(enodo.BadArgument, match="svdvals"):
+        enodo.explain(model, X, "deeplift")
+    assert calls == [1, 2]  # by a baseline of one row, and of as many as there are; by no full question
 
 
 def test_an_error_of_the_model_is_its_own():

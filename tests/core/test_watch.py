@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 from torch import nn
+from torch.backends.cuda import flash_sdp_enabled
 
 import enodo
 from enodo.core.watch import Constants, Watch
@@ -86,3 +87,26 @@ def test_a_row_alone_has_the_gradient_that_it_has_beside_another(method) -> None
     model, x = seeded(NormedQueries()), normal(2, 3, 2, 3)
     both = enodo.explain(model, x, method, target=1).tensor
     torch.testing.assert_close(enodo.explain(model, x, method, target=1, batch_size=1).tensor, both)
+
+
+def test_attention_is_plain_for_as_long_as_one_pass_wants_second_derivatives():
+    """The switch is the process's: a pass that ends puts it back only if no other is within."""
+    before, meeting = flash_sdp_enabled(), threading.Barrier(2, timeout=10)
+    met = {}
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        meeting.wait()  # both passes are within
+        if threading.current_thread() is not threading.main_thread():
+            return x.sum(1)
+        other.join()
+        met["fused"] = flash_sdp_enabled()
+        return x.sum(1)
+
+    other = threading.Thread(
+        target=enodo.explain, args=(model, torch.ones(1, 2), "gradient"), kwargs={"create_graph": True}
+    )
+    other.start()
+    enodo.explain(model, torch.ones(1, 2), "gradient", create_graph=True)
+    assert before
+    assert met == {"fused": False}
+    assert flash_sdp_enabled()

@@ -27,6 +27,7 @@ def wrong(): return 3
 def odd(): return nn.Linear(1, 1), {"clases": ["a"]}
 def text(): return nn.Linear(1, 1), {"kind": "text"}
 def breaks(): raise RuntimeError("no weights here")
+def leaves(): raise SystemExit(3)
 not_callable = 7
 """
 
@@ -87,6 +88,7 @@ def test_facts_make_an_image_or_a_table_model(file, tmp_path) -> None:
         ("own_models.py:odd", "Did you mean 'classes'"),
         ("own_models.py:text", "Subject"),
         ("own_models.py:breaks", "RuntimeError: no weights here"),
+        ("own_models.py:leaves", "SystemExit: 3"),
         ("missing.py:model", "No such file"),
         ("missing_package:model", "No module named"),
         ("efficientnet", "Did you mean 'efficientnet-lite0'"),
@@ -105,6 +107,9 @@ def test_errors_name_what_was_given(file, spec, said) -> None:
         ("x.json", "{", "numbers"),
         ("x.json", '"words"', "numbers"),
         ("x.csv", "", "empty"),
+        ("x.csv", "a,b\n", "at least one row"),
+        ("x.json", "[]", "at least one row"),
+        ("x.csv", "1,2,3\n4,5\n", r"at row 2\.$"),
     ],
 )
 def test_files_without_numbers_are_refused(tmp_path, name, content, said) -> None:
@@ -136,6 +141,8 @@ def test_a_saved_text_classifier(tmp_path) -> None:
         num_labels=3, id2label={0: "sport", 1: "news", 2: "art"}, label2id={"sport": 0, "news": 1, "art": 2},
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(BadArgument, match=r"It has no tokenizer: save it there too"):
+        load_subject(str(tmp_path))  # transformers makes one of the model's type alone, that knows no word
     tokenizer.save_pretrained(tmp_path)
     subject = load_subject(str(tmp_path))
     assert list(subject.classes) == ["sport", "news", "art"]

@@ -138,13 +138,14 @@ def test_the_error_is_of_the_attribution_and_not_the_completeness_gap():
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
-def test_every_path_method_has_it(name):
-    model, x = Mlp(4), uniform(4, 4)
-    got = enodo.explain(model, x, name, target=1, tol=0.02, **CONTROLLED[name])
+@pytest.mark.parametrize("tol", [0.02, 2e-4])
+def test_every_path_method_has_it(name, tol):
+    model, x = Mlp(4), 3 * uniform(4, 4)
+    got = enodo.explain(model, x, name, target=1, tol=tol, **CONTROLLED[name])
     fine = enodo.explain(model, x, name, target=1, steps=400, quadrature="fejer", **CONTROLLED[name])
     assert got.error is not None
-    assert got.error.max() <= 0.02
-    assert relative(got.tensor, fine.tensor).max() <= 0.02
+    assert 0 < got.error.max() <= tol
+    assert relative(got.tensor, fine.tensor).max() <= tol
 
 
 def test_saturation_saves_nodes_where_the_score_rises_steeply():

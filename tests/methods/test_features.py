@@ -41,6 +41,19 @@ def test_a_number_of_groups_by_row_costs_each_row_its_own() -> None:
         torch.testing.assert_close(ablated(mask, baseline=base, batch_size=size), found.tensor)
 
 
+@pytest.mark.parametrize("method", ["shapley_interactions", "lime", "sobol"])
+def test_what_is_found_beside_the_values_does_not_depend_on_blocks_of_rows(method: str) -> None:
+    """Numbers a feature, or a pair, are filled up behind where another row has more features."""
+    mask = torch.tensor([[7, 7, 7, 7, 7, 7], [-1, 1, 2, 3, 4, 9], [0, 0, 0, 5, 5, 5]])
+    given = {"target": 1, "features": mask, "max_evaluations": 200}
+    whole = enodo.explain(linear, x, method, **given)
+    for size in (1, 2):
+        cut = enodo.explain(linear, x, method, batch_size=size, **given)
+        assert cut.details.keys() == whole.details.keys()
+        for name, found in whole.details.items():
+            torch.testing.assert_close(cut.details[name], found, equal_nan=True)
+
+
 def test_a_number_in_two_inputs_is_one_feature() -> None:
     def product(a: Tensor, b: Tensor) -> Tensor:
         return a.sum(1) * b.sum(1)

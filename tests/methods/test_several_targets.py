@@ -10,6 +10,8 @@ from torch import Tensor
 
 import enodo
 from enodo import BadArgument, Each
+from enodo.core import vjp
+from enodo.core.values import Values
 from tests.laws import ask as asked
 from tests.methods.models import Bag, Mlp, Squares, uniform
 
@@ -99,6 +101,15 @@ def test_forward_passes_are_shared(method):
     one = enodo.explain(MODEL, X, method, target=0, **METHODS[method])
     three = enodo.explain(MODEL, X, method, target="all", **METHODS[method])
     assert three.rows == one.rows
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 4, 6, 7, 9])
+def test_targets_that_share_a_backward_pass_in_groups(parallel):
+    """d (x_b A)_t / d x_b = A_t, whichever of the seven targets go together."""
+    a, x = uniform(7, 3), uniform(4, 3, seed=1).requires_grad_()
+    (found,) = vjp.gradients(a @ x.T, Values([x]), parallel, False)
+    assert found is not None
+    torch.testing.assert_close(found, a[:, None].expand(7, 4, 3))
 
 
 def test_one_target_in_a_list_still_leads_with_a_dimension():

@@ -141,7 +141,7 @@ def test_the_target_stays_the_class_predicted_without_noise():
 
 
 @pytest.mark.parametrize("method", SMOOTH)
-@pytest.mark.parametrize("inner", ["gradient", "integrated_gradients"])
+@pytest.mark.parametrize("inner", ["gradient", "integrated_gradients", "gradient_shap"])
 def test_neither_mates_nor_passes_nor_the_global_generator_matter(method, inner):
     model, x = Mlp(4), uniform(5, 4)
     options = {"inner": inner, "target": 1, "noise": 0.3, "samples": 5}

@@ -76,8 +76,12 @@ def test_who_is_masked_may_be_another_one_at_the_baseline(low: float, dtype: tor
         kept, which = x.topk(3, 1)
         return (torch.full_like(x, low).scatter(1, which, kept).softmax(1) * weights).sum(1)
 
+    def gated(x: Tensor) -> Tensor:
+        kept, which = x.topk(3, 1)
+        return (torch.full_like(x, low).scatter(1, which, kept).sigmoid() * weights).sum(1)
+
     x, x0 = normal(4, 6).to(dtype), normal(4, 6, seed=1).to(dtype)
-    for model in (router, scattered):
+    for model in (router, scattered, gated):
         found = enodo.explain(model, x, "deeplift", baseline=x0)
         assert (found.delta.abs() <= torch.finfo(dtype).eps ** 0.7 * (1 + found.tensor.abs().sum(1))).all()
 
@@ -116,6 +120,27 @@ def test_places_at_which_entries_meet_are_refused(name: str) -> None:
         enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=-normal(2, 5))
     same = enodo.explain(MEETING[name], normal(2, 5), "deeplift", baseline=2 * normal(2, 5))
     assert same.delta.abs().max() < 1e-9
+
+
+@pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="a later torch")
+def test_experts_in_one_product_are_those_one_by_one() -> None:
+    """What rows are given to an expert may not change; relevance is that of as many layers."""
+    experts = normal(3, 8, 4).float()
+
+    def model(x: Tensor, apart: bool = False) -> Tensor:
+        which, order = x[:, 0].gt(0).int().sort()
+        ends = torch.bincount(which, minlength=3).cumsum(0)
+        if apart:
+            parts = x[order].tensor_split(ends[:-1])
+            return torch.cat([r @ w for r, w in zip(parts, experts, strict=True)])[order.argsort()].relu().sum(1)
+        return F.grouped_mm(x[order], experts, offs=ends.int())[order.argsort()].relu().sum(1)
+
+    x = normal(6, 8).float()
+    for method, more in (("deeplift", {"baseline": x / 2}), ("lrp", {"composite": "gamma", "balance": True})):
+        found, true = (enodo.explain(model, x, method, kwargs={"apart": a}, **more) for a in (False, True))
+        torch.testing.assert_close(found.tensor, true.tensor)
+    with pytest.raises(UnknownOperation, match=r"grouped_mm.*other ones at the baseline.*switch features off"):
+        enodo.explain(model, x, "deeplift", baseline=x.abs())
 
 
 @pytest.mark.parametrize("smallest", [1, 2])

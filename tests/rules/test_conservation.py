@@ -89,6 +89,12 @@ def test_dropout_in_place_of_what_its_maker_keeps(dropout: type[nn.Module]) -> N
     need_conserved(settled(nn.Sequential(*layers)), normal(2, 4), target=1)
 
 
+@pytest.mark.parametrize("cut", [torch.maximum, torch.fmin, torch.max, lambda x, c: x.clamp(c, 9 + x.abs())])
+def test_a_constant_that_is_the_larger_takes_its_relevance(cut: Any) -> None:
+    found = need_conserved(lambda x: cut(x, torch.tensor([-0.5, 0.7, 2.0])).sum(1), normal(4, 3))
+    assert found.details["constants"].abs().min() > 0.1
+
+
 def bare() -> nn.Module:
     """No bias, no norm: all relevance reaches the inputs."""
     layers = nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2, bias=False), nn.ReLU()

@@ -16,7 +16,7 @@ from enodo.rules import lrp as rules
 from enodo.testing.models import normal, seeded
 
 X = torch.tensor([[1.0, 0.0, -2.0, 3.0]], dtype=torch.float64)
-W = torch.tensor([[3.0, -1.0, 2.0, 1.0], [-1.0, 2.0, -4.0, -3.0]], dtype=torch.float64)
+W = torch.tensor([[3.0, -1.0, 2.0, 1.0], [1.0, 2.0, -4.0, -4.0]], dtype=torch.float64)
 B = torch.tensor([0.5, -1.5], dtype=torch.float64)
 
 
@@ -280,3 +280,18 @@ def test_a_composite_of_ones_own() -> None:
 def test_unknown_names_of_modules_are_refused() -> None:
     with pytest.raises(enodo.BadArgument, match=r"rules.*the name of no module.*0\.second"):
         lrp(nested(), normal(2, 4), target=1, rules={"0.secnd": rules.gamma()})
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "gamma", "alpha1_beta0"])
+def test_complex_layers_hand_on_what_their_gradient_does(composite: str) -> None:
+    """Sums of complex numbers have no sign by which contributions could be told apart."""
+    w = torch.complex(normal(3, 4), normal(3, 4, seed=1))
+
+    def model(x: Tensor) -> Tensor:
+        y = torch.complex(x, x.flip(1)) @ w.mT
+        return (y.real.relu() + y.imag.relu()).sum(1)
+
+    x = normal(2, 4)
+    found = enodo.explain(model, x, "lrp", composite=composite, balance=True)
+    torch.testing.assert_close(found.tensor, enodo.explain(model, x, "input_x_gradient").tensor)
+    assert found.details["lost"].abs().max() < 1e-12

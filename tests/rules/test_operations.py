@@ -21,6 +21,8 @@ STATS = [normal(4, seed=s).abs() + 0.5 for s in range(4)]  # of four channels: w
 CLASSES = torch.arange(18).reshape(3, 6) % 4
 BAGS = torch.tensor([[0, 1], [2, 3]])
 TURN = torch.polar(torch.ones(3), torch.arange(3.0)).to(torch.complex128)
+EDGES = torch.tensor([[0.0, 2, 0, 0], [0, 0, -1, 0.5], [1, 0, 0, 0], [0, 0, 0, 3]]).double()  # of a graph of four nodes
+SPARSE = EDGES.to_sparse(), EDGES.to_sparse_csc()
 # Functions of (B, 4, 6); the scores are their sums, weighted so that no two entries count alike.
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "special": lambda x: x * SPECIAL.ndtr(x) + SPECIAL.erfcx(x) - SPECIAL.i0(x) + SPECIAL.logit(SPECIAL.expit(x))
@@ -62,6 +64,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "baddbmm": lambda x: torch.baddbmm(x[:, :, :4], x, x.mT, beta=0.5, alpha=2) + x[..., 2:].baddbmm(x, x.mT),
     "addmm": lambda x: torch.addmm(x[0, :, :4], x[0], x[0].mT)[None] + torch.addcdiv(x, x, 2 + x * x)[..., :4],
     "matrix and vector": lambda x: torch.stack([torch.mv(r, r[0]) + torch.outer(r[1], r[2])[:4, 0] for r in x]),
+    "sparse matrices": lambda x: torch.stack([torch.sparse.mm(SPARSE[0], r) + (SPARSE[1] @ r).exp() for r in x])
+    + torch.stack([torch.sparse.addmm(r, SPARSE[0], r) + torch.spmm(SPARSE[0], r).exp() for r in x]),
     "tensordot": lambda x: torch.tensordot(x, WEIGHT, ([2], [1])) + torch.kron(x[:1], WEIGHT[:1, :1]).sum(),
     "linear": lambda x: F.linear(x, WEIGHT).exp() + F.linear(x, normal(5, 6, seed=2), x[0, 0, :5]),
     "adaptive max pools": lambda x: F.adaptive_max_pool1d(x, 3) + F.adaptive_max_pool2d(x, (4, 3))
@@ -69,6 +73,10 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     + torch.adaptive_max_pool1d(x, 3)[0] * torch.ops.aten.adaptive_max_pool2d.default(x, [4, 3])[0],
     "adaptive average pools": lambda x: F.adaptive_avg_pool1d(x.exp(), 3) + F.adaptive_avg_pool2d(x, (4, 3)),
     "other pools": lambda x: F.lp_pool1d(x.exp(), 2, 2) + F.avg_pool1d(x, 2).exp() + F.max_pool1d(x, 2),
+    "unpooled": lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2).tanh()
+    + F.max_unpool2d(*F.max_pool2d(x.sin(), 2, return_indices=True), 2),
+    "quantised": lambda x: torch.fake_quantize_per_tensor_affine(x * 1.7, 0.25, 3, 0, 20).tanh()
+    + torch.fake_quantize_per_channel_affine(x.tanh(), STATS[0].float(), INDEX.new_zeros(4).int(), 1, -9, 9),
     "local response": lambda x: F.local_response_norm(x, 2),
     "rms_norm": lambda x: F.rms_norm(x, (6,), normal(6, seed=4)) + nn.RMSNorm(6).double()(x),
     "layer_norm": lambda x: F.layer_norm(x, (4, 6)) + torch.layer_norm(x, (6,)) + F.instance_norm(x),

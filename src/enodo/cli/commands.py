@@ -79,7 +79,9 @@ def run(arguments: Sequence[str]) -> int:
         if code == INTERRUPTED:
             raise KeyboardInterrupt  # typer has made an exit code of it already
         return code if isinstance(code, int) else DONE
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+    except (BrokenPipeError, SystemExit) as error:  # the reader of a pipe went away, as `head` does
+        if not isinstance(error.__context__ or error, BrokenPipeError):  # of which rich and typer make an exit
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program ends with a sentence, not a traceback

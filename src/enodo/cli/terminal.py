@@ -55,6 +55,8 @@ def print_answers(console: Console, run: Run) -> None:
         told = f"{share:6.1%}" if share is not None else number_with(answer.score, subject.unit)
         style = "bold" if answer.explained else None
         console.print(f" {'->' if answer.explained else '  '} {told}  {answer.name}", style=style, markup=False)
+    if sample.note:
+        console.print(f"    {sample.note}", style="dim", markup=False)
     if sample.truth is not None:
         console.print(f"    recorded answer: {sample.truth}", markup=False)
 

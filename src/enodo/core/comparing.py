@@ -22,6 +22,7 @@ from .values import Values
 from .vjp import one_hot, pulled
 
 if TYPE_CHECKING:
+    from .glance import Glance
     from .question import Question
 
 Comparison = tuple[Values, Values, Tensor]  # values of k baselines, multipliers, scores: see `crossed`
@@ -30,13 +31,13 @@ Comparison = tuple[Values, Values, Tensor]  # values of k baselines, multipliers
 _NO_FEWER_ROWS = (Unpairable, RuntimeError, ValueError, IndexError)
 
 
-def multipliers(q: Question, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
+def multipliers(q: Question | Glance, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
     """The values at `wrt` for the inputs and for the baseline, and the gradient under a table that compares them.
 
     One pass at the baseline, of which the operations are kept, and one at the inputs. A baseline that all rows share
     goes forward as one row, where the rows of a value can be told.
     """
-    if q.rows > 1 and not q.create_graph and _alike(q) and all(map(_one_for_all, q.entry_x0.leaves)):
+    if q.rows > 1 and not q.create_graph and q.alike and all(map(_one_for_all, q.entry_x0.leaves)):
         try:
             return _against(q, table, on_unknown, 1)
         except _NO_FEWER_ROWS as error:
@@ -53,31 +54,31 @@ def _one_for_all(t: Tensor) -> bool:
     return t.stride(0) == 0 or torch.equal(t[1:], t[:-1])
 
 
-def _against(q: Question, table: Table, on_unknown: Any, rows: int) -> tuple[Values, Values, Values]:
+def _against(q: Question | Glance, table: Table, on_unknown: Any, rows: int) -> tuple[Values, Values, Values]:
     """`multipliers` by a pass at the baseline of all rows, or of one."""
     ledger = Ledger(q.create_graph, q.rows if rows < q.rows else 0)
-    points = q.entry_x0.map(lambda t: t[None, :rows])
-    before = _recording(q, table, on_unknown, ledger, rows)
-    sight, output = before.passed(points, 1, grad=True, afresh=True)
-    x0 = sight.values if q.create_graph else sight.values.map(Tensor.detach)
-    output = trees.map_tree(_detached, output)
-    del sight  # and with it the graph at the baseline, whose activations are no more wanted
+    x0, output = q.at_baseline(Rules(table, on_unknown=silent(on_unknown), record=ledger), rows)
+    output = trees.map_tree(_detached, output)  # lets go of the graph at the baseline, which is no more wanted
     x, g = q.gradient_under(table, on_unknown, ledger)
-    x0 = x0.map(lambda t, x: t.expand(x.shape), x)
-    base = q.score_of(output, 1).detach() if rows == q.rows else _scored(q, output, 1)[0]
-    q.memo.update({"x0": x0, "baseline scores": base})
+    if rows < q.rows:
+        x0 = x0.map(lambda t, x: t.expand(x.shape), x)
+    q.memo.update({"x0": x0, "baseline scores": q.score_of(_for_each(output, rows, q.rows // rows), 1).detach()})
     return x, x0, g
 
 
-def _recording(
-    q: Question, table: Table, on_unknown: Any, ledger: Ledger, rows: int, beside: Ledger | None = None
-) -> Question:
-    """The question about the first of its rows, whose passes fill a ledger, `beside` that of other passes."""
-    rules, call = Rules(table, on_unknown=silent(on_unknown), record=ledger, beside=beside), q.call
+def at_baseline(q: Question, rules: Rules, rows: int) -> tuple[Values, Any]:
+    """See `Question.at_baseline`."""
+    points = q.entry_x0.map(lambda t: t[None, :rows])
+    sight, output = _first(q, rules, rows).passed(points, 1, grad=True, afresh=True)
+    return sight.values if q.create_graph else sight.values.map(Tensor.detach), output
+
+
+def _first(q: Question, rules: Rules, rows: int) -> Question:
+    """The question about the first of its rows, under rules."""
     if rows == q.rows:
         return replace(q, rules=rules)
     memo = {"sight": q.memo["sight"]} if "sight" in q.memo else {}
-    return replace(q, rules=rules, call=call.each(lambda t: t[:rows], rows), memo=memo)
+    return replace(q, rules=rules, call=q.call.each(lambda t: t[:rows], rows), memo=memo)
 
 
 def crossed(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Comparison]:
@@ -91,7 +92,7 @@ def crossed(q: Question, table: Table, on_unknown: Any = "error") -> Iterator[Co
     size, done = len(q.entry_x0.leaves[0]), 0
     # rules that tell each other something in the forward pass cannot wait
     waits = table.trail is None and not q.create_graph
-    if size > 1 and q.rows * size > 2 and waits and _alike(q):
+    if size > 1 and q.rows * size > 2 and waits and q.alike:
         try:
             for found in _in_crossed_passes(q, table, on_unknown):
                 yield found
@@ -114,8 +115,8 @@ def _one_by_one(q: Question, table: Table, on_unknown: Any, r: int) -> Compariso
     return x0, m, part.baseline_scores
 
 
-def _alike(q: Question) -> bool:
-    """Whether the rows differ in nothing but what baselines take the place of, and do not act on each other."""
+def alike(q: Question) -> bool:
+    """See `Question.alike`."""
     if q.call.state.training:
         return False
     if q.rows == 1 or (isinstance(q.call.inputs, Tensor) and not (q.entry.ids or q.call.args or q.call.kwargs)):
@@ -140,8 +141,8 @@ def _in_crossed_passes(q: Question, table: Table, on_unknown: Any) -> Iterator[C
         n -= n == q.rows > 1  # so that it can be told where the rows of a value lie
         ledger = Ledger()
         points = q.entry_x0.map(lambda t, i, j: t[i:j, None], done, done + n)
-        before = _recording(q, table, on_unknown, ledger, 1, pairs.here)
-        sight0, output0 = before.passed(points, n, grad=True, afresh=True)
+        rules = Rules(table, on_unknown=silent(on_unknown), record=ledger, beside=pairs.here)
+        sight0, output0 = _first(q, rules, 1).passed(points, n, grad=True, afresh=True)
         pairs.meet(ledger, n)
         x0, base = sight0.values.map(Tensor.detach), _scored(q, output0, n)
         del sight0, output0  # and with them the graph at the baselines
@@ -164,14 +165,19 @@ def silent(on_unknown: Any) -> Any:
 
 def _scored(q: Question, output: Any, n: int) -> Tensor:
     """The scores (n, B) or (n, T, B) of n baselines, each asked for the target of every row."""
+    scores = q.score_of(_for_each(output, n, q.rows), n).detach()
+    return scores.view(*scores.shape[:-1], n, q.rows).movedim(-2, 0)
+
+
+def _for_each(output: Any, n: int, rows: int) -> Any:
+    """An output of n rows with each of them this often, one after the other."""
 
     def spread(t: Any) -> Any:
         if not isinstance(t, Tensor) or not t.ndim or len(t) != n:
             return t
-        return t.detach().repeat_interleave(q.rows, 0) if n > 1 else t.detach().expand(q.rows, *t.shape[1:])
+        return t.detach().repeat_interleave(rows, 0) if n > 1 else t.detach().expand(rows, *t.shape[1:])
 
-    scores = q.score_of(trees.map_tree(spread, output), n).detach()
-    return scores.view(*scores.shape[:-1], n, q.rows).movedim(-2, 0)
+    return output if rows == 1 else trees.map_tree(spread, output)
 
 
 def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, which: range) -> Values:

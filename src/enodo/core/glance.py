@@ -1,31 +1,41 @@
 """Questions so plain that asking them takes longer than the pass: one float tensor, one place, a small model.
 
-Methods that one pass can answer ("once" among their claims: the gradient at the inputs or on the way to them from zero,
-the value of a layer) meet a `Glance` there in the place of a Question. It makes the same pass, without the terms that a
-full question leaves open. Whatever is not as plain, or goes wrong in a way that takes words, is left to that.
+Methods that a pass or two can answer ("once" among their claims: the gradient at the inputs or on the way to them from
+zero, also under rules that compare the inputs with zero; the value of a layer) meet a `Glance` there in the place of a
+Question. It makes the same passes, without the terms that a full question leaves open. Whatever is not as plain, or
+goes wrong in a way that takes words, is left to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import targets, vjp
+from . import comparing, targets, vjp
 from .budget import Budget, is_out_of_memory
+from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
-from .places import likely_dim
+from .lasting import replace
+from .ledger import Ledger
+from .places import Visit, likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
+from .rules import Rules
+from .running import Call, forward, noticed
 from .state import State, eager
 from .streaming import Points
+from .tables import Table
 from .transforms import level
 from .values import Values
+from .watch import Constants
+from .where import AT_INPUTS
 
 
 class NotPlain(Exception):
@@ -35,13 +45,14 @@ class NotPlain(Exception):
 class Glance:
     """What a method of one pass asks its question; leaves (B, ...). Whatever else it asks takes a full question."""
 
-    score: Tensor | None = None
-    baseline_score: Tensor | None = None
+    alike, create_graph = True, False
 
-    def __init__(self, model: Callable[..., Any], inputs: Tensor, target: Any, point: Point, budget: Budget) -> None:
-        self.model, self.inputs, self.target, self.point, self.budget = model, inputs, target, point, budget
-        self.rows = self.forwarded = inputs.shape[0]
+    def __init__(self, call: Call, target: Any, point: Point, budget: Budget) -> None:
+        self.call, self.target, self.point, self.budget = call, target, point, budget
+        self.inputs: Tensor = call.inputs
+        self.rows, self.forwarded = call.rows, 0
         self.settled = target
+        self.memo: dict[str, Any] = {}  # the scores
 
     def __getattr__(self, name: str) -> Any:
         raise NotPlain
@@ -56,53 +67,104 @@ class Glance:
         """The baseline, zero."""
         return Values((torch.zeros_like(self.inputs),))
 
+    @cached_property
+    def entry_x0(self) -> Values:
+        """The same, as rules compare with it."""
+        return self.x0
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The parameters that passes under rules have met."""
+        return Constants()
+
     def gradient(self) -> tuple[Values, Values]:
         """The inputs, and the gradient of the score there."""
-        x = self.inputs.detach()
-        self.score, g = self._pass(x, 1)
-        return Values((x,)), Values((g,))
+        self.memo["scores"], g = self._pass(self.inputs, 1)
+        return self.x, Values((g,))
+
+    def multipliers(self, table: Table, on_unknown: Any = "error") -> tuple[Values, Values, Values]:
+        """The inputs, zero, and the gradient under rules that compare the two."""
+        return comparing.multipliers(self, table, on_unknown)
+
+    def at_baseline(self, rules: Rules, rows: int) -> tuple[Values, Any]:
+        """Some rows of zeros, and the model's output there, under rules."""
+        zero = self.entry_x0.map(lambda t: t[:rows])
+        return zero, self._run(zero.leaves[0], rules)[1]
+
+    def gradient_under(self, table: Table, on_unknown: Any, at: Ledger) -> tuple[Values, Values]:
+        """The inputs, and what rules make of the gradient of the score there."""
+        self.memo["scores"], g = self._pass(self.inputs, 1, Rules(table, on_unknown=on_unknown, at=at))
+        return self.x, Values((g,))
+
+    def score_of(self, output: Any, tiles: int) -> Tensor:
+        """The scores (B * tiles,) of an output."""
+        return targets.selector(self.settled, self.rows)(output, tiles)
 
     def grads(self, n: int, points: Points, ends: bool = False) -> Iterator[tuple[int, int, Values]]:
         """Gradients at n points between the baseline and the inputs, which go along; all in one pass."""
         k = n + 2
         if not ends or targets.unsettled(self.target) or self.budget.points(self.rows, k) < k:
             raise NotPlain
-        self.forwarded = k * self.rows
         scores, g = self._pass(points(0, k).leaves[0].flatten(0, 1), k)
-        self.baseline_score, self.score = scores[: self.rows], scores[-self.rows :]
+        self.memo.update({"baseline scores": scores[: self.rows], "scores": scores[-self.rows :]})
         yield 0, n, Values((g.unflatten(0, (k, self.rows))[1:-1],))
 
-    def _pass(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Scores (k * B,) of k points of every row, and their gradients there.
-
-        The model is given a copy. To write into it is an error, as the graph starts there, and takes a full question.
-        """
-        if self.point is not INPUT:
-            raise NotPlain
+    def _pass(self, x: Tensor, k: int, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
+        """Scores (k * B,) of k points of every row, and their gradients there."""
         with torch.enable_grad():
-            x = x.clone().requires_grad_()
-            output = self.model(x)
+            x, output = self._run(x, rules)
             if targets.unsettled(self.target):
                 self.settled = targets.settle(self.target, output, self.rows)
-            scores = targets.selector(self.settled, self.rows)(output, k)
+            scores = self.score_of(output, k)
         (g,) = vjp.gradients(scores, Values((x,)), 1, False)
         if g is None:
             raise NotPlain
         return scores.detach(), g
+
+    def _run(self, x: Tensor, rules: Rules | None) -> tuple[Tensor, Any]:
+        """Points, of which gradients can be taken, and the model's output there."""
+        if self.point is not INPUT:
+            raise NotPlain
+        self.budget.tried = x.shape[0]
+        if rules is None:
+            x = x.detach().clone().requires_grad_()  # to write into it is an error then, and takes a full question
+            output = self._output(x)
+        else:
+            visit = Visit(AT_INPUTS, None, True, False, None)
+            call = replace(self.call, inputs=x, rows=x.shape[0])
+            output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
+            (x,) = visit.sight.leaves[0]
+            self._check_quiet()
+        self.forwarded += x.shape[0]
+        return x, output
+
+    def _output(self, x: Tensor) -> Any:
+        """The model's output at a copy of the points."""
+        call = self.call
+        if call.draws is CERTAIN:
+            return call.model(x)
+        output = noticed(call, True, lambda: call.model(x))
+        self._check_quiet()
+        return output
+
+    def _check_quiet(self) -> None:
+        if self.call.draws.kind:
+            raise NotPlain
 
     def activation(self) -> Values:
         """The value of a layer that runs once and gives one tensor with its rows first."""
         if self.point is INPUT:
             raise NotPlain
         rows, seen = self.rows, list[Tensor | None]()
+        self.forwarded = self.budget.tried = rows
 
         def see(value: Any, call: int) -> Any:
             plain = type(value) is Tensor and value.shape[:1] == (rows,) and value.is_floating_point()
             seen.append(value.detach().clone() if plain else None)  # a clone, which in-place code leaves alone
             return value
 
-        with torch.no_grad(), Watched([(self.point, see)]):
-            self.model(self.inputs.detach().clone())
+        with Watched([(self.point, see)]):
+            self._output(self.inputs.clone())  # which in-place code may change
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -111,7 +173,7 @@ class Glance:
 def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms: dict[str, Any]) -> Attribution | None:
     """The answer of a method to a plain question, but for its seconds; None where the question is not plain.
 
-    Where its one pass runs out of memory the terms get a `batch_size` of half its rows, for the full question.
+    Where a pass of it runs out of memory the terms get a `batch_size` of half its rows, for the full question.
     """
     if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
@@ -127,24 +189,30 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(model, inputs, target, point, budget)
+    draws = Draws(model, terms["seed"]) if state.draws else CERTAIN
+    if draws.kind:
+        return None
+    question = Glance(Call(model, inputs, (), {}, rows, state, draws), target, point, budget)
     try:
-        values: Tensor = card.fn(question, **options).leaves[0]
+        with torch.set_grad_enabled(False):  # `no_grad` takes twice as long
+            values: Tensor = card.fn(question, **options).leaves[0]
     except NotPlain:
         return None
     except Exception as error:
-        if isinstance(error, EnodoError) or (is_out_of_memory(error) and question.forwarded == 1):
+        said = isinstance(error, EnodoError) and budget.tried <= rows  # of several points a model may answer one
+        if said or (is_out_of_memory(error) and budget.tried == 1):
             raise
         if is_out_of_memory(error):
-            terms["batch_size"] = question.forwarded // 2
+            terms["batch_size"] = budget.tried // 2
         return None
+    score, base = question.memo.get("scores"), question.memo.get("baseline scores")
     delta = None
-    if "completeness" in card.claims and question.score is not None and question.baseline_score is not None:
-        delta = gap(Values((values,)), question.score, question.baseline_score)
-    if values.requires_grad or not sums_up([values, question.score] if delta is None else [delta]):
+    if "completeness" in card.claims and score is not None and base is not None:
+        delta = gap(Values((values,)), score, base)
+    if not sums_up([values, score] if delta is None else [delta]):
         return None
     return Attribution(
-        values.to(inputs.dtype), card.name, card.defaults | options, question.score, question.baseline_score, delta,
+        values.to(inputs.dtype), card.name, card.defaults | options, score, base, delta,
         target=described([question.settled]), wrt=name, rows=question.forwarded, batch_size=budget.limit,
         **provenance(model),
     )  # fmt: skip

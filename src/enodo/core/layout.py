@@ -162,7 +162,7 @@ class Windows(Layout):
             j = min(i + step, self.n)
             for total, mask in zip(totals, self.absent_alone(i, j), strict=True):
                 total.add_(phi[..., i:j] @ mask.flatten(1).to(phi.dtype))
-        return [t.unflatten(-1, s) for t, s in zip(totals, self.shapes, strict=True)]
+        return [t.reshape(*t.shape[:-1], *s) for t, s in zip(totals, self.shapes, strict=True)]
 
 
 def numbered(ids: Sequence[Tensor], rows: int) -> Layout:

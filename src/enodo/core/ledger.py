@@ -158,5 +158,16 @@ def same(a: Tensor, b: Tensor) -> bool:
         return False
     if is_batched(a) or is_batched(b):
         return bool(bare(a == b).all())
+    if a.layout != torch.strided or b.layout != torch.strided:
+        return a.layout == b.layout and all(map(same, _made_of(a), _made_of(b)))
     there = a.data_ptr() == b.data_ptr() and a.stride() == b.stride() and storage_of(a) != 0
     return there or torch.equal(a, b)
+
+
+def _made_of(t: Tensor) -> tuple[Tensor, ...]:
+    """The dense tensors that a sparse one is made of: its places and its values."""
+    if t.layout == torch.sparse_coo:
+        return t._indices(), t._values()
+    if t.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return t.crow_indices(), t.col_indices(), t.values()
+    return t.ccol_indices(), t.row_indices(), t.values()

@@ -27,12 +27,14 @@ _SAME = {
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
     "trapz": "trapezoid", "to_copy": "to", "lift_fresh_copy": "clone", "unsafe_view": "view", "unsafe_index": "index",
+    "sparse_mm": "mm", "spmm": "mm", "sparse_addmm": "addmm",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _ABOUT = frozenset(  # what is asked about a tensor, not about its values
     "size dim ndimension numel nelement stride is_floating_point is_complex element_size get_device len is_contiguous"
     " is_inference shape dtype device ndim layout requires_grad is_leaf grad_fn is_cuda is_sparse is_meta".split()
 )
+_HOMES = (torch, Tensor, F, torch.special, *(getattr(torch._C, f"_{name}") for name in ("nn", "fft", "linalg")))
 _OWN: set[str] = set()  # names of operations that are not torch's
 _CONSTANT = "_made_of_parameters"
 
@@ -68,8 +70,8 @@ def spelling(func: Callable[..., Any]) -> Spelling:
 
 def is_operation(name: str) -> bool:
     """Whether there is an operation of this name; those of torch.ops have their namespace in front."""
-    homes = (torch, Tensor, F, torch.special, torch.fft, torch.linalg)
-    return name in _OWN or "." in name or any(hasattr(home, name) for home in homes)
+    spelt = name, f"{name}_", f"__{name}__"
+    return name in _OWN or "." in name or any(hasattr(home, own) for home in _HOMES for own in spelt)
 
 
 def is_about(func: Callable[..., Any]) -> bool:
@@ -237,6 +239,12 @@ class Bound:
 
         found = dict(zip(wanted, torch.func.vjp(at, *(xs[i] for i in wanted))[1](gy), strict=True))
         return [found.get(i) for i in range(len(live))]
+
+
+def computes(func: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Whether a call gives one tensor of numbers, on the path; else it asks for a shape, say."""
+    y, *aux = parts(func(*args, **kwargs)) or (None,)
+    return isinstance(y, Tensor) and y.requires_grad and not any(isinstance(t, Tensor) and t.requires_grad for t in aux)
 
 
 def parts(out: Any) -> tuple[Tensor, ...]:

@@ -71,6 +71,15 @@ class Question(Asked):
         """The values at `wrt` for inputs and baseline, and the gradient under a table that compares them."""
         return comparing.multipliers(self, table, on_unknown)
 
+    @property
+    def alike(self) -> bool:
+        """Whether the rows differ in nothing but what baselines take the place of, and do not act on each other."""
+        return comparing.alike(self)
+
+    def at_baseline(self, rules: Rules, rows: int) -> tuple[Values, Any]:
+        """What is at `wrt` for the first rows of the baseline, and the output, in one pass that rules watch."""
+        return comparing.at_baseline(self, rules, rows)
+
     def traced(self, rules: Rules) -> Values:
         """The values at `wrt` in one pass at the inputs that `rules` watch, whatever its score."""
         return self.followed(rules)[0]

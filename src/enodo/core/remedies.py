@@ -93,7 +93,7 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
         question.log.note(f"The model answers {rows} at a time and no other number: batch_size={only}.")
         return True
     if gradient and not _answers(call.each(_recorded, call.rows), recorded=True):
-        given = "a model that fails where gradients are recorded, as it computes outside torch"
+        given = f"a model that fails where gradients are recorded ({str(error).splitlines()[0].rstrip('.')})"
         instead = 'Ask one that needs no gradient: "kernel_shap", "feature_ablation", "occlusion" ...'
         raise BadArgument("method", given, "operations of torch, of which there are gradients", instead) from error
     return False
@@ -138,7 +138,7 @@ def _unlike(call: Call) -> BadArgument | None:
     except (TypeError, ValueError):  # it does not say
         return None
     try:
-        replace(call, model=takes.bind)(call.inputs)
+        replace(call, model=takes.bind)()
     except TypeError as mismatch:
         names = ", ".join(takes.parameters)
         return BadArgument("inputs", describe(call.inputs), f"what the model takes: {names}", f"({mismatch})")

@@ -39,6 +39,7 @@ from .operations import (
     Spelling,
     Spot,
     caller,
+    computes,
     is_live,
     mark_constants,
     opened,
@@ -56,13 +57,8 @@ from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _SEALED = "Write it in operations of torch, or give its function a rule (enodo.rules.operation)"
+_TAKE_GRADIENTS = frozenset((torch.autograd.grad, torch.autograd.backward, Tensor.backward))
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
-
-
-def _computes(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call gives one tensor of numbers, on the path; else it asks for a shape, say."""
-    y, *aux = parts(func(*args, **kwargs)) or (None,)
-    return isinstance(y, Tensor) and y.requires_grad and not any(isinstance(t, Tensor) and t.requires_grad for t in aux)
 
 
 class Rules(TorchFunctionMode):
@@ -172,11 +168,15 @@ class Rules(TorchFunctionMode):
         treatment = self.table.entries.get(met.name)
         if self.table.modules and not self._inside and met.name not in _MOVES:
             special = self.table.modules.get(running_module())
-            if special is not None and (treatment is not None or in_place or _computes(func, args, kwargs)):
+            if special is not None and (treatment is not None or in_place or computes(func, args, kwargs)):
                 treatment = special
         return treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
 
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
+        if func in _TAKE_GRADIENTS and self.report is None:  # or else its values would be bent
+            given = f"one that takes gradients itself, by {met.name!r} at {caller()}, which rules would bend too"
+            instead = "Use a method without rules, such as integrated_gradients, or explain what it takes gradients of."
+            raise UnknownOperation("model", given, "one whose passes take none", instead)
         treatment = self._found(func, met, in_place, args, kwargs)
         if treatment is None:
             if met.composite and func not in self._inside:
@@ -188,7 +188,7 @@ class Rules(TorchFunctionMode):
             treatment = self.table.others
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
-            if not self._keeps or treatment.moves or not (in_place or _computes(func, args, kwargs)):
+            if not self._keeps or treatment.moves or not (in_place or computes(func, args, kwargs)):
                 by = treatment.by if treatment.alone or self.pairs else None
                 return (by or func)(*args, **kwargs)
             treatment = own  # what its gradient keeps are then values that no rule has bent

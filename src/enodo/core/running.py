@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from . import copies
 from . import tree as trees
+from .draws import CERTAIN, Draws, put_back
 from .errors import refuse
-from .lasting import dataclass
+from .lasting import dataclass, replace
 from .places import Visit, Where, captured
-from .points import Point, Stop, Watched, part_of
+from .points import OUTPUT, Point, Stop, Watched, part_of
 from .rules import Rules
 from .state import State, without_compiling
 from .watch import Constants, Load, Watch
@@ -37,9 +39,11 @@ class Call:
     kwargs: Mapping[str, Any]
     rows: int
     state: State
+    draws: Draws = CERTAIN
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+        inputs = self.inputs
         if isinstance(inputs, Tensor):
             return self.model(inputs, *self.args, **self.kwargs)
         if isinstance(inputs, Mapping):
@@ -57,7 +61,7 @@ class Call:
         inputs = self.inputs if but_inputs else trees.map_tree(batched, self.inputs)
         args = trees.map_tree(batched, self.args) if self.args else self.args
         kwargs = trees.map_tree(batched, self.kwargs) if self.kwargs else self.kwargs
-        return Call(self.model, inputs, args, kwargs, rows, self.state)
+        return Call(self.model, inputs, args, kwargs, rows, self.state, self.draws)
 
     def tile(self, k: int, put: Where | None = None) -> Call:
         """The call with its rows repeated k times, point by point: (k * B, ...).
@@ -72,6 +76,17 @@ class Call:
     def take(self, index: Tensor) -> Call:
         """The call on some of the rows."""
         return self.each(lambda t: t[index.to(t.device)], len(index))
+
+    def own(self, inputs: Any, keep: bool) -> Call:
+        """The call on these inputs and on copies of all that is the caller's, for in-place code to change."""
+
+        def copied(t: Any) -> Any:
+            return copies.own(t, keep)
+
+        inputs = trees.map_tree(lambda t, given: copied(t) if t is given else t, inputs, self.inputs)
+        args = trees.map_tree(copied, self.args) if self.args else self.args
+        kwargs = trees.map_tree(copied, self.kwargs) if self.kwargs else self.kwargs
+        return Call(self.model, inputs, args, kwargs, self.rows, self.state, self.draws)
 
 
 def stack(t: Tensor, k: int) -> Tensor:
@@ -119,19 +134,20 @@ def _forward(
         leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
     ends = of.layer is not None and of.call is not None and of.call >= 0
     stand_ins = state.stand_ins(call.model)
-    around = state.contexts(call.model, stand_ins, not (leave or ends))
+    whole, draws = not (leave or ends), call.draws
+    around = state.contexts(call.model, stand_ins, whole) + draws.contexts(whole)
     if keep:
         around.append(_plain_attention)
     with torch.set_grad_enabled(grad):
         if rules is not None:
             rules, constants = _under(rules if grad else None, constants, visits)
-        inputs = _given(call, visits, keep)
+        call = _given(call, visits, keep)
         if hooked:
             layers = [layer for visit in visits for layer in visit.layers(leave)]
             if of.layer is not None:
                 layers.append((of, _capture(of, call.rows, seen, leave=ends)))
             around.append(Watched(layers))
-        tracker = next((v.tracker(inputs, call.rows) for v in visits if v.where.ids), None)
+        tracker = next((v.tracker(call.inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = constants is not None and not constants.light and not keep
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
@@ -145,13 +161,29 @@ def _forward(
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
         if _may_compile() and (state.compiled or around or _modes()):
             around.insert(0, without_compiling())
-        output = _output(call, inputs, around, within, rules)
+        output = noticed(call, whole, lambda: _output(call, around, within, rules))
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
+    """What a pass gives; of a model that is not known to draw random numbers it is found out whether this one did."""
+    before = call.draws.before()
+    if before is None:
+        return run()
+    try:
+        output = run()
+    except BaseException:
+        if call.draws.suspects(before, False):
+            put_back(before)
+        raise
+    if call.draws.suspects(before, whole):  # one more pass, in which all that the model draws is seen
+        call.draws.confirm(before, lambda draws: forward(replace(call, draws=draws), OUTPUT, (), grad=False))
+    return output
 
 
 def _may_compile() -> bool:
@@ -163,13 +195,13 @@ def _may_compile() -> bool:
     return "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
 
 
-def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Any:
-    """The inputs of a pass, as its visits want them; copies of what they leave alone, for in-place code to change."""
+def _given(call: Call, visits: Sequence[Visit], keep: bool) -> Call:
+    """The call with inputs as the visits of a pass want them, and with copies of all that they leave alone."""
     inputs = call.inputs
     for visit in visits:
         visit.rows = call.rows
         inputs = visit.inputs(inputs)
-    return trees.map_tree(lambda t, given: _own(t, keep) if t is given else t, inputs, call.inputs)
+    return call.own(inputs, keep)
 
 
 def _under(
@@ -187,7 +219,7 @@ class Recomputes(Exception):
     """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
 
 
-def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
+def _output(call: Call, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
     """The model's output, in contexts entered in order; None where the pass is left early.
 
     `within`: whether a place in the model is asked about.
@@ -196,7 +228,7 @@ def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules:
         with ExitStack() as entered:
             for context in around:
                 entered.enter_context(context)
-            output = call(inputs)
+            output = call()
             if rules is not None:
                 rules.finish(output)
         return output
@@ -209,13 +241,6 @@ def _output(call: Call, inputs: Any, around: Sequence[Any], within: bool, rules:
             given = f"{_RECOMPUTED}, asked about a place within it"
             refuse("model", given, "one that keeps them", "Turn gradient checkpointing off.")
         raise Recomputes from error
-
-
-def _own(t: Any, keep: bool) -> Any:
-    """A copy that in-place code in the model may change; connected to the caller's graph only on request."""
-    if not isinstance(t, Tensor):
-        return t
-    return t.clone() if keep else t.detach().clone()
 
 
 def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[Any, int], Any]:

@@ -148,7 +148,7 @@ def _slid(t: Tensor, shape: Any, strides: Any) -> tuple[tuple[int, ...], tuple[T
         for s, w, by in zip(size, window, step, strict=True)
     ]
     start = torch.stack(torch.meshgrid(*starts, indexing="ij"), -1) if starts else torch.zeros(1, 0, dtype=torch.long)
-    start = start.reshape(-1, len(size)).to(t.device)
+    start = start.flatten(0, -2).to(t.device)
     wide = torch.tensor([min(w, f) for w, f in zip(window, folded, strict=True)], dtype=torch.long, device=t.device)
     return folded, (start, torch.minimum(start + wide, torch.tensor(folded, dtype=torch.long, device=t.device)))
 

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from .lasting import dataclass
+from .points import is_hooked
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
+_OVER_ROWS = nn.modules.batchnorm._BatchNorm
 _SPREAD = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 Versions = tuple[tuple[int, int], ...]  # of buffers: which tensors they are, and how often each was written into
@@ -29,6 +31,7 @@ class Kind(NamedTuple):
     wary: bool  # it acts differently in train mode
     compiled: bool
     own: bool  # it may write into buffers in eval mode, which torch's own modules do not
+    draws: bool  # it may draw random numbers then, as two of torch's own do
 
 
 @lru_cache(maxsize=4096)
@@ -36,7 +39,8 @@ def _kind(layer: type) -> Kind | None:
     """What is uncommon about a class of layers, if anything."""
     compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
     own = not layer.__module__.startswith("torch.nn.")
-    kind = Kind(issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own)
+    draws = own or issubclass(layer, (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d))
+    kind = Kind(issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own, draws)
     return kind if any(kind) else None
 
 
@@ -67,6 +71,8 @@ class State:
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
     copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
     versions: Versions = ()  # of the buffers that the model itself may write into
+    mixes: bool = False  # a layer takes statistics over the rows of a pass
+    draws: bool = True  # whether it may draw random numbers; a model of torch's own layers in eval mode does not
 
     @staticmethod
     def of(model: Any) -> State:
@@ -74,12 +80,15 @@ class State:
         if not isinstance(model, nn.Module):
             return State()
         weights, compiled, training, shortcuts = 0, False, in_train_mode(model), False
-        held: list[Tensor | None] = []
+        mixes = draws = False
         copies: dict[int, Tensor] = {}
         versions: list[tuple[int, int]] = []
+        held: list[Tensor | None] = []
         for m in _layers(model):
-            if m._compiled_call_impl is not None or ("forward" in vars(m) and _is_compiled(m.forward)):
-                compiled = True
+            compiled = compiled or m._compiled_call_impl is not None
+            draws = draws or m.training or is_hooked(m)
+            if "forward" in vars(m):
+                compiled, draws = compiled or _is_compiled(m.forward), True
             if m._modules:
                 compiled = compiled or "_orig_mod" in m._modules
             if m._parameters:
@@ -87,8 +96,9 @@ class State:
             if m._buffers:
                 held += m._buffers.values()
             if kind := _kind(type(m)):  # type: ignore[arg-type]  # mypy holds them for unhashable
-                compiled, shortcuts = compiled or kind.compiled, shortcuts or kind.fused
+                compiled, shortcuts, draws = compiled or kind.compiled, shortcuts or kind.fused, draws or kind.draws
                 training = training or (kind.wary and m.training)
+                mixes = mixes or (kind.wary and m.training and isinstance(m, _OVER_ROWS))
                 own = m._buffers.values() if kind.own else ()
                 versions += [(id(t), t._version) for t in own if t is not None and not t.is_inference()]
         for t in held:
@@ -96,7 +106,7 @@ class State:
                 weights += t.nbytes
                 if t.is_inference():
                     copies[id(t)] = t.detach().clone()
-        return State(weights, compiled, training, shortcuts, copies, tuple(versions))
+        return State(weights, compiled, training, shortcuts, copies, tuple(versions), mixes, draws)
 
     def writes(self, model: Any) -> bool:
         """Whether a pass may change buffers: in train mode, and where it is not known that the last one did not."""
@@ -114,15 +124,14 @@ class State:
 
     @contextmanager
     def _as_found(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> Iterator[None]:
-        """A pass that may write into buffers is given copies, and draws random numbers in train mode.
+        """A pass that may write into buffers is given copies; puts back buffers that were exchanged for others.
 
-        Puts back buffers that were exchanged for others, and the state of the random generators. A whole pass in eval
-        mode that changed nothing tells that the next one needs no copies, for as long as nobody writes.
+        A whole pass in eval mode that changed nothing tells that the next one needs no copies, for as long as nobody
+        writes.
         """
         kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
         try:
-            with torch.random.fork_rng(enabled=self.training):
-                yield
+            yield
             changed = any(now.get(name) is not t for now, before in kept for name, t in before.items())
             changed = changed or any(copy.is_inference() or copy._version for copy in stand_ins.values())
             if whole and not (self.training or changed):

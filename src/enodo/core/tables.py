@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import torch
@@ -184,18 +185,54 @@ class Table:
             if not (callable(value) or isinstance(value, TREATMENTS)):
                 refuse("rules", f"{value!r} for {key!r}", "a rule, a function of an `Op`", kind=BadType)
         modules = {key: value for key, value in more.items() if isinstance(key, nn.Module)}
-        named = {self._name(key): value for key, value in more.items() if not isinstance(key, nn.Module)}
+        named = {self.name_of(key): value for key, value in more.items() if not isinstance(key, nn.Module)}
         return replace(self, entries={**self.entries, **named}, modules={**self.modules, **modules})
 
-    def _name(self, key: Any) -> str:
+    def within(self, model: Any, rules: Any) -> Table:
+        """`self | rules`, for a mapping whose keys may be types, names and patterns of modules of the model as well."""
+        if not rules or isinstance(rules, Table) or not isinstance(rules, Mapping):
+            return self | rules if rules else self
+        found: dict[Any, Treatment] = {}
+        for key, rule in rules.items():
+            modules = None if isinstance(key, str) and key in self.entries else modules_of(key, model)
+            for place in [key] if modules is None else modules:
+                found[place] = rule
+        return self | found
+
+    def name_of(self, key: Any) -> str:
         """The name of an operation, of which a rule that could never be met is refused."""
-        if not isinstance(key, str):
-            if not callable(key):
-                refuse("rules", f"a rule for {key!r}", "an operation such as torch.relu, its name, or a module")
-            return spelling(key).name
-        if key not in self.entries and not is_operation(key):
-            refuse("rules", f"a rule for {key!r}", "the name of an operation of torch", nearest(key, self.entries))
-        return key
+        if not (callable(key) or isinstance(key, str)):
+            refuse("rules", f"a rule for {key!r}", "an operation such as torch.relu, its name, or a module")
+        name = key if isinstance(key, str) else spelling(key).name
+        if name not in self.entries and not is_operation(name):
+            own = "A function of your own becomes one with the decorator enodo.rules.operation."
+            instead = nearest(key, self.entries) if isinstance(key, str) else own
+            refuse("rules", f"a rule for {key!r}", "an operation of torch, by name or as a function", instead)
+        return name
+
+
+def modules_of(key: Any, model: Any) -> list[nn.Module] | None:
+    """The modules that a key of rules stands for: itself, those of a type, of a name, in it, or of a pattern of names.
+
+    None if it stands for an operation. What stands for no module of the model is refused.
+    """
+    if isinstance(key, nn.Module):
+        return [key]
+    named = [*model.named_modules(remove_duplicate=False)] if isinstance(model, nn.Module) else []
+    if isinstance(key, type) and issubclass(key, nn.Module):
+        found = [m for _, m in named if isinstance(m, key)]
+        if not found:
+            given = f"a rule for modules of type {key.__name__}, of which the model has none"
+            instead = "Functions count where the operation is named: {torch.nn.functional.relu: rule}."
+            refuse("rules", given, "a type that the model has modules of", instead)
+        return found
+    if not isinstance(key, str):
+        return None
+    found = [m for name, m in named if name == key or fnmatchcase(name, key) or name.startswith(f"{key}.")]
+    if named and not found and any(c in key for c in "*?[."):
+        names = [name for name, _ in named]
+        refuse("rules", f"{key!r}, which is the name of no module", "a module of the model", nearest(key, names))
+    return found or None
 
 
 PLAIN_TABLE = Table(others=PLAIN)

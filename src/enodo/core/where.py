@@ -14,13 +14,13 @@ from .points import INPUT, OUTPUT, locate, part_of
 from .running import Call, forward
 from .values import is_continuous
 
-_AT_INPUTS = Where((INPUT,), (str(INPUT),))
+AT_INPUTS = Where((INPUT,), (str(INPUT),))
 
 
 def where(places: Any, call: Call, gradient: bool, several: bool = False) -> Where:
     """The places, found in the model. Gradients explain integer inputs at their lookups, other methods as they are."""
     if places[0] is INPUT and not several and isinstance(call.inputs, Tensor) and is_continuous(call.inputs):
-        return _AT_INPUTS
+        return AT_INPUTS
     points, names = zip(*[locate(p, call.model, "wrt") for p in places], strict=True)
     for point, name in zip(points, names, strict=True):
         if point.side == "output":

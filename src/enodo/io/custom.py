@@ -128,5 +128,5 @@ def _guarded(call: Callable[[], Any], spec: str) -> Any:
     """What the user's code returns; its errors are told in one sentence."""
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script, say, that reads its own command line
         raise FactoryFailed(f"--model {spec}: {type(error).__name__}: {error}") from error

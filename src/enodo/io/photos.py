@@ -90,7 +90,7 @@ def open_photo(path: Path) -> Any:
         image = Image.open(path)
         image.load()
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        reason = "It is not an image." if isinstance(error, UnidentifiedImageError) else f"{error}."
+        reason = "It is not an image, or a damaged one." if isinstance(error, UnidentifiedImageError) else f"{error}."
         refuse("INPUT", repr(str(path)), "an image file that can be read (PNG, JPEG, WebP, GIF, BMP, TIFF)", reason)
     return flat(ImageOps.exif_transpose(image))
 

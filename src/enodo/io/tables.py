@@ -82,7 +82,7 @@ def read_csv(source: str, row: int | None, names: Sequence[str]) -> tuple[Row, s
         with path.open(newline="", encoding="utf-8-sig") as file:
             header = file.readline()
             file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), restval="")
+            reader = csv.DictReader(file, delimiter=delimiter(header), restval="")
             rows, found = list(reader), reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error):
         refuse("INPUT", repr(source), "a CSV file in UTF-8 with a header line")
@@ -92,6 +92,11 @@ def read_csv(source: str, row: int | None, names: Sequence[str]) -> tuple[Row, s
         hint = nearest(missing[0], found) if missing and rows else "The first line names the columns."
         refuse("INPUT", given, f"the columns {', '.join(names)}", hint)
     return rows[pick(row, len(rows), path.name)], f"row {row or 0} of {path.name}"
+
+
+def delimiter(line: str) -> str:
+    """What keeps the cells of a CSV file apart, by one line of it: commas, semicolons or tabs."""
+    return max(",;\t", key=line.count)
 
 
 def pick(row: int | None, count: int, where: str) -> int:

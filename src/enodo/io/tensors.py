@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from enodo.core.errors import refuse
 from enodo.io.subject import Example
-from enodo.io.tables import pick
+from enodo.io.tables import delimiter, pick
 from enodo.show.sample import Sample
 
 
@@ -29,13 +30,16 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
         elif path.suffix == ".json":
             values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
         else:
-            values = np.loadtxt(path, delimiter=",", ndmin=2, skiprows=_header(path))
+            values = _cells(path)
     except (ValueError, TypeError, OSError) as error:
-        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{str(error).splitlines()[0]}.")
+        reason = str(error).splitlines()[0].partition(";")[0].rstrip(".")  # without numpy's advice to its callers
+        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason}.")
     if values.ndim == 0 or values.dtype.kind not in "fiub":
         refuse(
             "INPUT", f"{path.name} of type {values.dtype} and shape {values.shape}", "an array of numbers, rows first"
         )
+    if not values.size:
+        refuse("INPUT", repr(source), "at least one row of numbers", "It holds none.")
     if values.ndim == 1:  # a single row
         values = values[None]
     index = pick(row, len(values), path.name)
@@ -45,15 +49,18 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     return Example(tensor, sample, source=source)
 
 
-def _header(path: Path) -> int:
-    """1 if the first line holds names, else 0."""
+def _cells(path: Path) -> np.ndarray:
+    """The numbers of a CSV file, rows first, without a first line of names."""
     with path.open(encoding="utf-8-sig") as file:
-        first = file.readline().split(",")
+        first = file.readline()
+    apart = delimiter(first)
     try:
-        [float(cell) for cell in first]
+        names = not [float(cell) for cell in first.split(apart)]
     except ValueError:
-        return 1
-    return 0
+        names = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a file without numbers, which is told below
+        return np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(names), encoding="utf-8-sig")
 
 
 def places(shape: tuple[int, ...]) -> list[str]:

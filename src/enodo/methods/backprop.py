@@ -30,7 +30,7 @@ def guided_backprop(q: Question, *, rules: Mapping[Any, Any] | None = None) -> V
     >>> enodo.explain(model, torch.tensor([[1.0, 1.0]]), "guided_backprop").tensor
     tensor([[1., 2.]])
     """
-    _, g = q.gradient_under(GUIDED | (rules or {}))
+    _, g = q.gradient_under(GUIDED.within(q.call.model, rules))
     return g
 
 
@@ -45,5 +45,5 @@ def deconvolution(q: Question, *, rules: Mapping[Any, Any] | None = None) -> Val
 
     In units of score per unit of x; `rules` as in `guided_backprop`.
     """
-    _, g = q.gradient_under(DECONVOLUTION | (rules or {}))
+    _, g = q.gradient_under(DECONVOLUTION.within(q.call.model, rules))
     return g

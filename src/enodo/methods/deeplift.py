@@ -18,11 +18,11 @@ from enodo.rules.rescale import RESCALE
 from enodo.rules.reveal import reveal_cancel
 
 
-def _table(rule: str, more: Mapping[Any, Any] | None) -> Table:
+def _table(q: Question, rule: str, rules: Mapping[Any, Any] | None) -> Table:
     tables = {"rescale": lambda: RESCALE, "reveal_cancel": reveal_cancel}
     if rule not in tables:
         refuse("rule", repr(rule), " or ".join(map(repr, tables)), nearest(str(rule), tables))
-    return tables[rule]() | more if more else tables[rule]()
+    return tables[rule]().within(q.call.model, rules)
 
 
 @method(
@@ -31,7 +31,7 @@ def _table(rule: str, more: Mapping[Any, Any] | None) -> Table:
     paper="Shrikumar et al. 2017, arXiv:1704.02685, section 3.5",
     when="What integrated gradients ask, in two forward passes and one backward: exact completeness at any depth.",
     needs="gradient score baseline",
-    claims="completeness",
+    claims="completeness once",
 )
 def deeplift(
     q: Question,
@@ -47,14 +47,15 @@ def deeplift(
     a_i = m_i (x_i - x0_i), in units of the score; they sum to f(x) - f(x0). Each operation of the forward pass is
     compared with itself at the baseline: `rules.rescale` says how; rule="reveal_cancel" has positive and negative
     contributions to a function pass apart (`rules.reveal`). multiply=False gives the multipliers m. `rules` adds rules
-    of your own, {torch.relu: rule}; an operation without one is an error (`on_unknown`: see `core.rules.Rules`).
+    of your own for operations and modules, {torch.relu: rule, "block.3": rule} (docs/rules.md); an operation without
+    one is an error (`on_unknown`: see `core.rules.Rules`).
     `combine` takes the place of the product: a function of (m, x, x0), tuples of tensors, that returns such a tuple.
 
     >>> import torch, enodo
     >>> enodo.explain(lambda x: torch.relu(x[:, 0] - x[:, 1]), torch.tensor([[5.0, 2.0]]), "deeplift").tensor
     tensor([[ 5., -2.]])
     """
-    x, x0, m = q.multipliers(_table(rule, rules), on_unknown)
+    x, x0, m = q.multipliers(_table(q, rule, rules), on_unknown)
     if combine is not None:
         return Values(combine(m.leaves, x.leaves, x0.leaves))
     return m * (x - x0) if multiply else m
@@ -85,7 +86,7 @@ def deeplift_shap(
     each row of the background for itself, (R, B).
     """
     total, scores, deltas, size = None, [], [], 0
-    for x0, m, base in crossed(q, _table(rule, rules), on_unknown):
+    for x0, m, base in crossed(q, _table(q, rule, rules), on_unknown):
         found = _attributed(q.x, x0, m, multiply, combine)
         total = found.map(lambda t: t.sum(0)) if total is None else total + found.map(lambda t: t.sum(0))
         scores.append(base)

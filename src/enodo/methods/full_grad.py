@@ -14,7 +14,7 @@ from enodo.core.errors import refuse
 from enodo.core.question import Question
 from enodo.core.registry import method
 from enodo.core.values import Values
-from enodo.rules.biases import Biases
+from enodo.rules.biases import BIASES, Biases
 
 from .maps import Layout, layouts, resized
 
@@ -166,7 +166,7 @@ def _maps(
     first, x = every[0], q.x.leaves[0]
     tokens = x.shape[1] if x.ndim == 3 and first.channel == -1 and first.fn is None else 0
     biases = Places(q.rows, first, opened[0].shape, tokens, signed, rescale)
-    mode = Biases(biases.add, q.create_graph, rules)
+    mode = Biases(biases.add, q.create_graph, BIASES.within(q.call.model, rules))
     _, g = replace(q, rules=mode).gradient()
     made = []
     for i, (layout, values) in enumerate(zip(every, opened, strict=True)):

@@ -23,8 +23,11 @@ from .linear import CASTS, MOVES
 from .propagation import Placed
 from .relevance import identity
 
-# What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged.
-_BIASED = frozenset("softmax log_softmax logsumexp layer_and_norm norm_and_layer".split())
+# What they keep is that of a bias: of an expansion to first order, of a batch norm that is merged, of a constant that
+# was the larger.
+_BIASED = frozenset(
+    "softmax log_softmax logsumexp layer_and_norm norm_and_layer maximum minimum fmax fmin max min".split()
+)
 _JOINING = frozenset(
     "cat stack hstack vstack dstack column_stack row_stack pad constant_pad_nd select_scatter slice_scatter"
     " diagonal_scatter setitem scatter masked_scatter put index_put index_copy index_fill fill fill_diagonal".split()
@@ -91,7 +94,7 @@ class _Measured:
             rest = _inner(y, gy, onward) - sum(_inner(x, g, flag) for x, g, flag in given if g is not None)
             kept[op.name] += rest  # type: ignore[assignment]
             nothing = None  # the result where there is nothing on the path
-            if self.linear or (proportional and op.name in WEIGHTED):
+            if (self.linear and op.name not in _BIASED) or (proportional and op.name in WEIGHTED):
                 nothing = parts(
                     op.call(*[torch.zeros_like(x) if on else x for x, on in zip(xs, op.live, strict=True)])
                 )[0]

@@ -8,7 +8,7 @@ Srinivas and Fleuret 2019, arXiv:1905.00780, proposition 2 and section 3.3 (impl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,8 +83,8 @@ class Biases(Rules):
 
     one_by_one = True
 
-    def __init__(self, tell: Tell, keep: bool, rules: Mapping[Any, Any] | None = None) -> None:
-        super().__init__(BIASES | (rules or {}), on_unknown=lambda name, spot: None)
+    def __init__(self, tell: Tell, keep: bool, table: Table = BIASES) -> None:
+        super().__init__(table, on_unknown=lambda name, spot: None)
         self._begun = False
         self.tell, self.keep, self.count = tell, keep, 0
 

@@ -12,16 +12,16 @@ from enodo.core.operations import caller, tensors_in
 from enodo.core.tables import Depends, Op, Plain, Pull, Treatment, UnknownOperation
 
 from .composites import COMPOSITES
-from .differences import bounded, reference, unread
-from .linear import LINEAR
+from .differences import bilinear, bounded, reference, unread
+from .linear import LINEAR, only_first
 from .sequences import SEQUENCES
 
 _INDEXED = (
     "getitem setitem gather index_select take take_along_dim masked_select masked_scatter scatter put index_put"
-    " index_copy index_fill embedding"
+    " index_copy index_fill max_unpool2d max_unpool3d embedding"
 ).split()
 # Several entries meet at a place: linear where the places stay.
-_ADDING = "scatter_add index_add scatter_reduce index_reduce embedding_bag nll_loss nll_loss_nd".split()
+_ADDING = "scatter_add index_add scatter_reduce index_reduce embedding_bag grouped_mm nll_loss nll_loss_nd".split()
 
 
 @unread
@@ -84,7 +84,7 @@ def _by_places(usual: Treatment) -> Depends:
     return Depends(choose)
 
 
-_LINEAR: dict[str, Treatment] = {**LINEAR, **COMPOSITES, **SEQUENCES}
+_LINEAR: dict[str, Treatment] = {**LINEAR, **COMPOSITES, **SEQUENCES, "grouped_mm": only_first(bilinear)}
 CHOICES: dict[str, Treatment] = {
     **dict.fromkeys(("where", "masked_fill"), chosen),
     **{name: _by_places(_LINEAR[name]) for name in (*_INDEXED, *_ADDING)},

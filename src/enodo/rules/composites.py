@@ -247,7 +247,7 @@ COMPOSITES: dict[str, Treatment] = {
     "grid_sample": READ,
     "trapezoid": only_first(Decompose(_trapezoid)),
     "glu": Decompose(_glu),
-    "softmin": Decompose(lambda input, dim=None, *_, **kwargs: torch.softmax(-input, dim)),
+    "softmin": Decompose(lambda input, *args, **kwargs: F.softmax(-input, *args, **kwargs)),
     "cosine_similarity": Decompose(_cosine_similarity),
     "linalg_vector_norm": Decompose(vector_norm),
     "linalg_norm": Depends(_norm),

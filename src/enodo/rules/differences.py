@@ -61,7 +61,7 @@ def secant(power: float | None, relative: bool = False) -> Slope:
         if power is not None and accumulator(x.dtype) != x.dtype:
             x, x0 = x.float(), x0.float()
             y, y0 = (op.call(*[t if k == i else o.float() for k, o in enumerate(op.xs)]) for t in (x, x0))
-        dx, dy, keep = x - x0, y - y0, x.requires_grad
+        dx, dy, keep = _step(x, x0), y - y0, x.requires_grad
         if keep or power is not None:
             near = _near(dx, x, x0, power, relative)
             slopes = _ratio(dy, torch.where(near, 1, dx) if keep and near is not None else dx)
@@ -91,6 +91,12 @@ def bounded(t: Tensor) -> Tensor:
     return t.clamp(min=-min(1e12, torch.finfo(t.dtype).max / 4))
 
 
+def _step(x: Tensor, x0: Tensor) -> Tensor:
+    """x - x0; from what is masked in one pass only as far as `bounded` has it, as where it was chosen."""
+    dx = x - x0
+    return dx if math.isfinite(bare(dx).sum()) else bounded(x) - bounded(x0)
+
+
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:
     """Where x and x0 are near, also where both are the same infinity; None where they nowhere are."""
     limit: float | Tensor = 0.0 if power is None else torch.finfo(dx.dtype).eps ** power
@@ -111,7 +117,8 @@ _cut = secant(None)
 
 def derivative(op: Op, i: int, at: Tensor) -> Tensor:
     """The derivative of an operation, entry by entry, at other values of its i-th operand."""
-    xs = [at if k == i else x.to(at.dtype) for k, x in enumerate(op.xs)]
+    same_kind = op.xs[i].dtype  # others stay as they are, as the scales of quantised values
+    xs = [at if k == i else x.to(at.dtype) if x.dtype == same_kind else x for k, x in enumerate(op.xs)]
     if is_batched(at):
         return op.call.pulled_at(xs, op.live, torch.ones_like(op.y, dtype=at.dtype))[i]  # type: ignore[return-value]  # it is live
     keep = at.requires_grad

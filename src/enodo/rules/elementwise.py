@@ -4,7 +4,8 @@ CUT = frozenset("relu relu6 hardtanh abs clamp clamp_min clamp_max".split())  # 
 KINKED = CUT | frozenset(
     (
         "leaky_relu prelu rrelu elu selu celu hardsigmoid hardswish hardshrink softshrink threshold sign sgn round"
-        " floor ceil trunc frac remainder fmod floor_divide nan_to_num"
+        " floor ceil trunc frac remainder fmod floor_divide nan_to_num fake_quantize_per_tensor_affine"
+        " fake_quantize_per_channel_affine"
     ).split()
 )
 SMOOTH = frozenset(

@@ -15,7 +15,7 @@ from enodo.core.transforms import bare
 
 DENSE = ("linear",)
 CONVOLUTIONS = tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
-PRODUCTS = ("matmul", "mm", "bmm", "mv")  # with a constant, a dense layer without bias
+PRODUCTS = ("matmul", "mm", "bmm", "mv", "grouped_mm")  # with a constant, a dense layer without bias
 SUMMED = ("addmm", "baddbmm", "addmv")  # which have their bias first
 WEIGHTED = frozenset((*DENSE, *CONVOLUTIONS, *PRODUCTS, *SUMMED))
 TINY = 1e-12  # below which a number is taken for zero where it divides
@@ -28,7 +28,7 @@ class Layer:
     """The operation at its values; what rules ask of it are its linear part and the transposed of that."""
 
     x: Tensor
-    w: Tensor
+    weights: Tensor
     b: Tensor | None  # broadcasts against y
     y: Tensor
     run: Callable[[Tensor, Tensor], Tensor]  # the linear part for some x, w
@@ -54,6 +54,11 @@ class Layer:
             self.lost.append(bare(relevance).detach().sum())
 
     @property
+    def w(self) -> Tensor:
+        """The weights; of a sparse matrix also its zeros."""
+        return self.weights.to_dense()
+
+    @property
     def linear(self) -> Tensor:
         """y - b."""
         return self.y if self.b is None else self.y - self.b
@@ -73,7 +78,7 @@ class Layer:
         w = by_output(self.w, scale, *shape)
         wide, deep = by_channel(scale, self.y.ndim), by_channel(shift, self.y.ndim)
         b = deep if self.b is None else self.b * wide + deep
-        return replace(self, w=w, b=b, y=y, back=lambda g: self.back(g * wide))
+        return replace(self, weights=w, b=b, y=y, back=lambda g: self.back(g * wide))
 
     def after_norm(self, x: Tensor, factors: tuple[Tensor, Tensor], shape: tuple[int, bool]) -> Layer:
         """The layer with a batch norm of x before it; where the layer pads, its bias depends on the place."""
@@ -81,7 +86,7 @@ class Layer:
         w = by_input(self.w, scale, *shape)
         wide = by_channel(scale, self.x.ndim)
         b = self.run(by_channel(shift, self.x.ndim).expand_as(self.x[:1]), self.w)
-        return replace(self, x=x, w=w, b=b + self.biases(True), back=lambda g: self.back(g) * wide)
+        return replace(self, x=x, weights=w, b=b + self.biases(True), back=lambda g: self.back(g) * wide)
 
 
 def by_channel(t: Tensor, ndim: int) -> Tensor:

@@ -14,10 +14,11 @@ MOVES = (
     " narrow slice split split_with_sizes tensor_split chunk unbind hsplit vsplit dsplit flip fliplr flipud rot90"
     " roll cat stack hstack vstack dstack column_stack row_stack view_as reshape_as as_strided diagonal diag"
     " diag_embed tril triu pad constant_pad_nd unfold fold im2col col2im pixel_shuffle pixel_unshuffle"
-    " channel_shuffle native_channel_shuffle index_select gather take take_along_dim masked_select scatter"
-    " masked_scatter put index_put index_add index_copy index_fill select_scatter slice_scatter diagonal_scatter"
-    " meshgrid atleast_1d atleast_2d atleast_3d ravel block_diag copy fill zero alias view_as_real view_as_complex"
-    " real imag conj pack_padded_sequence pad_packed_sequence resolve_conj resolve_neg complex set fill_diagonal"
+    " channel_shuffle native_channel_shuffle max_unpool2d max_unpool3d index_select gather take take_along_dim"
+    " masked_select scatter masked_scatter put index_put index_add index_copy index_fill select_scatter slice_scatter"
+    " diagonal_scatter meshgrid atleast_1d atleast_2d atleast_3d ravel block_diag copy fill zero alias view_as_real"
+    " view_as_complex real imag conj pack_padded_sequence pad_packed_sequence resolve_conj resolve_neg complex set"
+    " fill_diagonal"
 ).split()
 # The same numbers in another dtype, at another place, or with a name.
 CASTS = "to as_tensor asarray type type_as float double half bfloat16 cpu cuda identity rename align_to".split()

@@ -158,12 +158,13 @@ def z_plus(epsilon: float = 1e-9, bias: bool = True) -> Weighted:
     return alpha_beta(1.0, 0.0, epsilon, bias)
 
 
-def reweighted(change: Callable[[Tensor], Tensor], bias: bool = True, epsilon: float = 1e-9) -> Weighted:
-    """Shares in proportion to x_i change(w_i), and b unless without `bias`; for x that are not negative."""
+def reweighted(change: Callable[[Layer], tuple[Tensor, Any]], epsilon: float = 1e-9) -> Weighted:
+    """Shares in proportion to x_i w_i' and b', for the weights and the bias that `change` has for a layer."""
 
     def shares(layer: Layer) -> Pulled:
-        z, pull = layer.through(layer.x, change(layer.w))
-        ratio = layer.y / _stable(z + layer.biases(bias), epsilon)
+        weights, bias = change(layer)
+        z, pull = layer.through(layer.x, weights)
+        ratio = layer.y / _stable(z + bias, epsilon)
         return lambda gy: pull(gy * ratio)
 
     return Weighted(shares, otherwise=lambda op: op.vjp)

@@ -6,15 +6,14 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from enodo.core.errors import BadType, nearest, refuse
-from enodo.core.operations import is_live, spelling
-from enodo.core.tables import PLAIN, TREATMENTS, Decompose, Depends, Op, Pull, Rule, Table, Treatment, own
+from enodo.core.errors import BadType, describe, nearest, refuse
+from enodo.core.operations import is_live
+from enodo.core.tables import PLAIN, TREATMENTS, Decompose, Depends, Op, Pull, Rule, Table, Treatment, modules_of, own
 
 from . import composites, elementwise, lrp
 from .extremes import EXTREMES, clamps
@@ -200,9 +199,9 @@ def composed(
     them, as "layer4.*", and names of containers, for all that is in them. The name of an operation is taken as such.
     """
     if not isinstance(rules, Mapping):
-        refuse("rules", repr(rules), "a mapping, {where: rule}", kind=BadType)
+        refuse("rules", describe(rules), "a mapping, {where: rule}", kind=BadType)
     made = given if isinstance(given, Composite) else composite(given, eps, amount, box, bias)
-    known = made.table().entries
+    table = made.table()
     ends: dict[Any, Weighted] = {key: rule for key, rule in rules.items() if key in (FIRST, LAST)}
     by_name: dict[str, Weighted] = {}
     by_module: dict[nn.Module, Weighted] = {}
@@ -212,9 +211,9 @@ def composed(
             refuse("rules", f"{rule!r} for {key!r}", "a rule, such as enodo.rules.lrp.gamma()", kind=BadType)
         if key in ends:
             continue
-        modules = None if key in known else _modules(key, model)
+        modules = None if isinstance(key, str) and key in table.entries else modules_of(key, model)
         if modules is None:
-            name = key if isinstance(key, str) else spelling(key).name
+            name = table.name_of(key)
             placed = isinstance(rule, Weighted) and name in WEIGHTED
             (by_name if placed else others)[name] = rule
             continue
@@ -224,20 +223,3 @@ def composed(
             others.update(dict.fromkeys(modules, rule))
     follow = made.following(ends, by_name, by_module)
     return made.table(follow) | others, follow
-
-
-def _modules(key: Any, model: Any) -> list[nn.Module] | None:
-    """The modules that a key stands for; None if it stands for an operation."""
-    if isinstance(key, nn.Module):
-        return [key]
-    if not isinstance(model, nn.Module) or not isinstance(key, (str, type)):
-        return None
-    if isinstance(key, type):
-        return [m for m in model.modules() if isinstance(m, key)]
-    found = [
-        m for name, m in model.named_modules() if name == key or fnmatchcase(name, key) or name.startswith(f"{key}.")
-    ]
-    if not found and any(c in key for c in "*?[."):
-        names = [name for name, _ in model.named_modules()]
-        refuse("rules", f"{key!r}, which is the name of no module", "a module of the model", nearest(key, names))
-    return found or None

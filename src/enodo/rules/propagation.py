@@ -145,7 +145,7 @@ class Propagation:
             if self.names is not None:
                 self.names.append(caller().module)
             rule = self._rule(name, x) if is_live(x) else None  # else it is linear in weights that the model computes
-            if rule is None:
+            if rule is None or x.is_complex():  # which has no sign
                 return self._carry(PLAIN).choose(*args, **kwargs)  # type: ignore[no-any-return]
             norm = merging.norm_of(x)
             if norm is not None and merging.fits(name, call, x):

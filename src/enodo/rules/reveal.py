@@ -115,7 +115,7 @@ class RevealCancel:
         """A sum of x_i w_i: which of the contributions are positive, and which negative."""
         i, j = layer.roles(op.name, op.call)[:2] if op.name in layer.WEIGHTED else _of_two(op)
         at = reference(op).xs
-        x, w, dx = op.xs[i], halfway(op.xs[j], at[j]), op.xs[i] - at[i]
+        x, w, dx = op.xs[i], halfway(op.xs[j], at[j]).to_dense(), op.xs[i] - at[i]
 
         def put(some: Tensor, weights: Tensor) -> list[Tensor]:
             """Operands, without a bias."""

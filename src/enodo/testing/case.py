@@ -51,6 +51,11 @@ class Case:
         """Whether some inputs are integers."""
         return not all(t.is_floating_point() for _, t in trees.leaves(self.inputs) if isinstance(t, Tensor))
 
+    @property
+    def given(self) -> tuple[Tree, ...]:
+        """All that the model is called on."""
+        return self.inputs, self.args, dict(self.kwargs)
+
     def take(self, index: list[int], baseline: bool = True) -> Case:
         """The case with these of its rows; `baseline` tells whether the baseline has rows that belong to them."""
 
@@ -65,12 +70,12 @@ class Case:
         return replace(self, target=target, kwargs=trees.map_tree(some, dict(self.kwargs)), **whole)
 
     def call(self) -> Any:
-        """The model's output for a copy of the inputs, called as its user calls it."""
-        x = trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, self.inputs)
+        """The model's output for a copy of what it is given, called as its user calls it."""
+        x, args, kwargs = trees.map_tree(lambda t: t.clone() if isinstance(t, Tensor) else t, self.given)
         if isinstance(x, Mapping):
-            return self.model(*self.args, **x, **self.kwargs)
+            return self.model(*args, **x, **kwargs)
         plain = isinstance(x, (tuple, list)) and not hasattr(x, "_fields")
-        return self.model(*(x if plain else (x,)), *self.args, **self.kwargs)
+        return self.model(*(x if plain else (x,)), *args, **kwargs)
 
     def to(self, dtype: torch.dtype) -> Case:
         """A copy of the case in another floating-point dtype."""

@@ -27,7 +27,7 @@ STEP = 1e-5  # of finite differences, in float64
 
 def state(trial: Trial) -> None:
     """The model, the inputs and the process are left as they were found."""
-    before = State(trial.case.model, trial.case.inputs)
+    before = State(trial.case.model, trial.case.given)
     trial()
     changed = before.changes()
     if changed:
@@ -40,7 +40,7 @@ def faults(trial: Trial, spare: int = SPARE) -> None:
     What was raised comes through, and the next answer is the right one.
     """
     answer, meter = trial(), Meter()
-    before = State(trial.case.model, trial.case.inputs)
+    before = State(trial.case.model, trial.case.given)
     with metered(trial.case.model, meter) as model:
         trial(model=model)
     for kind, count in meter.counts.items():
@@ -115,7 +115,7 @@ def warns(trial: Trial) -> None:
     if not isinstance(trial.case.model, nn.Module):
         return
     model = copy.deepcopy(trial.case.model).train()
-    before = State(model, trial.case.inputs)
+    before = State(model, trial.case.given)
     with warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", SamplingWarning)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import comparing, targets, vjp
-from .budget import Budget, is_out_of_memory
+from .budget import Budget, is_out_of_memory, light
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
@@ -162,8 +162,10 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     """
     if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
-    model = eager(model)
-    state, rows = State.of(model), inputs.shape[0]
+    model, rows = eager(model), inputs.shape[0]
+    if not light(inputs.nbytes // rows):
+        return None
+    state = State.of(model)
     if state.writes(model) or state.compiled or state.copies or state.shortcuts:
         return None
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)

@@ -234,3 +234,23 @@ def test_the_delta_of_gradient_shap_is_one_number_a_sample(name: str) -> None:
         gap = found.sum(1) - (model(x) - model(torch.zeros(1, 2))).detach()
         torch.testing.assert_close(delta.view(3, 4).mean(1), gap, rtol=1e-4, atol=1e-5)
     assert len(shapes) == 1
+
+
+class Dropping(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x * torch.arange(1.0, 9.0), 0.5, training=True).sum(1)
+
+
+@pytest.mark.parametrize("name", ["Saliency", "IntegratedGradients", "FeatureAblation"])
+def test_a_model_that_draws_random_numbers_is_governed_by_the_global_generator(name):
+    """As in Captum, calls differ, and agree after the same `torch.manual_seed`; the first call too."""
+    explainer, x = getattr(ours, name)(Dropping().eval()), torch.ones(2, 8)
+    found = []
+    with torch.random.fork_rng():
+        for seed in (3, None, 3, 4):
+            if seed is not None:
+                torch.manual_seed(seed)
+            found.append(explainer.attribute(x))
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[3])

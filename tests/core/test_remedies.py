@@ -92,6 +92,19 @@ def test_a_model_of_one_number_of_rows(method: str, answered: int, given: int) -
     assert any(f"batch_size={answered}" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift_shap", "kernel_shap", "feature_ablation"])
+@pytest.mark.parametrize("target", [1, "predicted", lambda out: out[:, 1]])
+def test_a_model_that_reads_the_first_row_alone(method: str, target: Any) -> None:
+    """As the wrapper of a network on one graph does."""
+    background = {"baseline": x[1:4]} if method == "deeplift_shap" else {}
+    found = enodo.explain(lambda x: table(x[0])[None], x[:1], method, target=target, **background)
+    plain = enodo.explain(table, x[:1], method, target=target, **background)
+    assert torch.allclose(found.tensor, plain.tensor, atol=1e-5)
+    assert method == "deeplift_shap" or any("batch_size=1" in note for note in found.notes)
+    with pytest.raises(enodo.BadArgument, match="target"):
+        enodo.explain(lambda x: table(x[0])[None], x[:3], method, target=target, **background)
+
+
 def test_a_number_of_rows_that_it_does_not_answer() -> None:
     with pytest.raises(enodo.BadArgument, match="batch_size: got 10; expected 5, the only number of rows"):
         enodo.explain(only(5), x, batch_size=10, target=1)

@@ -254,10 +254,14 @@ class TestRefused:
             {"texts": [[1]]},
             {"class_names": {"0": "no"}},
             {"notes": [{"a": 1}]},
+            {"notes": None},
         ],
     )
     def test_a_description_that_cannot_be(self, tmp_path, fields):
         self.refused(changed(written(tmp_path / "a"), **fields), "damaged")
+
+    def test_a_format_beyond_all_numbers(self, tmp_path):
+        self.refused(changed(written(tmp_path / "a"), format=float("inf")), "cannot be read")
 
     @pytest.mark.parametrize("depth", [500, 100_000])
     def test_a_nest_without_end(self, tmp_path, depth):

@@ -61,6 +61,16 @@ def test_text_comes_from_a_sentence_a_file_or_a_line(sentiment, tmp_path) -> Non
     assert "first 256 of 402" in long.sample.note
 
 
+def test_words_that_the_model_does_not_know_are_named(sentiment) -> None:
+    """Smileys are one token to it, whatever they say."""
+    assert sentiment.read("A \U0001f600 film, \U0001f622 and \U0001f600", None).sample.note == (
+        "unknown to the model, all alike: \U0001f600 \U0001f622"
+    )
+    many = " ".join(chr(0x1F600 + i) for i in range(10))
+    assert sentiment.read(many, None).sample.note.endswith("\U0001f607 and 2 more")
+    assert sentiment.read("A film.", None).sample.note == ""
+
+
 def test_token_baselines_keep_the_special_tokens(sentiment) -> None:
     example = sentiment.read("Good film.", None)
     for name, token in (("pad", "[PAD]"), ("mask", "[MASK]")):

@@ -80,6 +80,9 @@ def rotated(share: int) -> list[tuple[str, str, int]]:
 
 
 def one_place(method: str, case: Case, number: int) -> tuple[Any, Any]:
-    """One of the `places`, chosen by number."""
+    """One of the `places`, or a layer's input and a neuron of that layer, chosen by number."""
     found = list(places(method, case))
+    plain = [name for name in case.layers if ":" not in name and "[" not in name]
+    if plain and method != "neuron_conductance":
+        found.append((f"{plain[0]}:in", plain[0]))
     return found[number % len(found)]

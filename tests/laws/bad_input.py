@@ -208,6 +208,8 @@ TABLE: list[Bad] = [
     bad("half a step", "steps", "2.5|whole", TYPE, steps=2.5),
     bad("an unknown quadrature", "quadrature", "'gaus'|gausslegendre", quadrature="gaus"),
     bad("a tolerance of nothing", "tol", "0|positive", TYPE, tol=0),
+    bad("a number in quotes", "steps", "'5'|int|without quotes", TYPE, steps="5"),
+    bad("a tolerance in quotes", "tol", "'0.1'|float or None", TYPE, tol="0.1"),
     bad("no samples", "samples", "0|at least 1", method=gs, samples=0),
     bad("negative noise", "noise", "-1|0 or more", method="smoothgrad", noise=-1.0),
     bad("infinite noise", "noise", "inf|finite", method="smoothgrad", noise=float("inf")),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.testing import LAWS, Case, Trial
 from enodo.testing.models import normal, seeded
 
 
@@ -37,6 +38,20 @@ def test_with_the_same_gradient_everywhere_they_agree(method: str) -> None:
     """Equation 1: alpha_k is the mean gradient; equation 2: relu(sum alpha_k A^k)."""
     expected = torch.tensor([[[[0.0, 1.0], [1.5, 1.5]]]])
     torch.testing.assert_close(cam(method), expected)
+
+
+@pytest.mark.parametrize("x", [X, X - 2, -X])
+def test_xgrad_cam_eq_8(x: Tensor) -> None:
+    """Of sum_p p A_p over places p, weights sum(p |A_p|) / sum |A_p|, which lie between 1 and 4 whatever the signs."""
+
+    class Ramp(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.layer(x).flatten(2) * torch.arange(1.0, 5.0)).sum((1, 2))
+
+    places = torch.arange(1.0, 5.0).view(2, 2)
+    weights = (places * x.abs()).sum((2, 3)) / x.abs().sum((2, 3))
+    expected = (weights[..., None, None] * x).sum(1, keepdim=True)
+    torch.testing.assert_close(cam("xgrad_cam", Ramp(), x, relu=False), expected)
 
 
 def test_grad_cam_before_the_relu_and_by_channel() -> None:
@@ -95,6 +110,15 @@ def test_guided_grad_cam_is_the_product() -> None:
         enodo.explain(model, x, "guided_grad_cam", layer="4", target=1)
     with pytest.raises(enodo.BadArgument, match=r"mode: got 'linear'.*bilinear"):
         enodo.explain(model, x, "guided_grad_cam", layer="0", target=1, mode="linear")
+
+
+@pytest.mark.parametrize(
+    "law", sorted(set(LAWS) - {"ignored"})
+)  # what is not read widens the picture that maps are laid on
+def test_laws_of_guided_grad_cam(law: str) -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)))
+    case = Case("picture", model, normal(3, 1, 4, 4), [1, 0, 1], layers=("0",), neuron=(0, 1, 1), smooth=False)
+    LAWS[law](Trial("guided_grad_cam", case, {"layer": "0"}))
 
 
 def test_guided_grad_cam_of_a_picture_beside_a_table() -> None:

@@ -107,3 +107,16 @@ def test_what_cannot_be_asked_of_a_data_set(argument: str, given: dict[str, Any]
     with pytest.raises(BadArgument) as raised:
         enodo.explain_dataset(linear, **asked)
     assert str(raised.value).startswith(argument)
+
+
+def test_a_loader_may_draw_and_a_model_that_does_is_explained_for_one_draw() -> None:
+    class Dropping(nn.Module):
+        def forward(self, t: Tensor) -> Tensor:
+            return nn.functional.dropout(t, 0.5, training=True).sum(1)
+
+    shuffled = DataLoader[Any](TensorDataset(rows), 5, shuffle=True)
+    assert not enodo.explain_dataset(linear, shuffled, metric=lambda out: out.mean()).notes
+    model, asked = Dropping().eval(), {"metric": lambda out: out.sum()}
+    found = [enodo.explain_dataset(model, [rows], **asked, at_once=n) for n in (16, 2)]
+    assert torch.equal(found[0].tensor, found[1].tensor)
+    assert "random numbers" in found[0].notes[0]

@@ -85,6 +85,8 @@ def test_softmax_as_attnlrp_proposition_3_1() -> None:
     y = torch.softmax(x, 1)
     after = y * v
     torch.testing.assert_close(lrp(lambda x: torch.softmax(x, 1) @ v, x), x * (after - y * after.sum(1, keepdim=True)))
+    constant = lrp(lambda x: torch.softmax(x, 1) @ v + 2 * x[:, 0], x, composite="cp")
+    torch.testing.assert_close(constant, torch.cat([2 * x[:, :1], 0 * x[:, 1:]], 1))
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])

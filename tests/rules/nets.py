@@ -42,6 +42,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "logarithms": lambda x: (x.abs().log1p() + (1 + x**2).log() + (1 + x**2).rsqrt() + x.abs().sqrt()).sum((1, 2)),
     "bounds": lambda x: (x.clamp(-1, 0.5) + torch.clamp(x, min=0) + x.clamp_max(0.2)).sum((1, 2)),
     "steps": lambda x: (x.round() + (3 * x).floor() + x.sign() * x).sum((1, 2)),
+    "normalised along others": lambda x: (x.softmax(1) * x.log_softmax(1)).sum((1, 2)) + x.logsumexp(1).square().sum(1),
+    "masks": lambda x: (x * (x > 0) + (x > 0.5).to(x) * x.square() - x / (1 + (x > 0)).to(x)).sum((1, 2)),
     "extremes": lambda x: x.max(1)[0].sum(1) + x.amax((1, 2)) - x.min(2).values.sum(1) + x.max(),
     "pairs": lambda x: (torch.maximum(x[:, 0], x[:, 1]) + torch.minimum(x[:, 2], x[:, 3].tanh())).sum(1),
     "choices": lambda x: (torch.where(x > 0, x, 0.1 * x * x) + x.masked_fill(x < -1, 2.0)).sum((1, 2)),
@@ -62,9 +64,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "resized": lambda x: F.interpolate(x.tanh(), 9, mode="linear").exp().sum((1, 2))
     + F.avg_pool1d(x, 2).exp().sum((1, 2)),
     "causal attention": lambda x: F.scaled_dot_product_attention(x, x.sin(), x, is_causal=True).exp().sum((1, 2)),
-    "grouped attention": lambda x: F.scaled_dot_product_attention(
-        x[:, :, None].expand(-1, -1, 3, -1), x[:, :2, None], x[:, 2:, None], enable_gqa=True
-    ).tanh().sum((1, 2, 3)),
+    "grouped attention": lambda x: (F.scaled_dot_product_attention(
+        x.unflatten(2, (2, 3)), x[:, :2].unflatten(2, (2, 3)), x[:, 2:].unflatten(2, (2, 3)), enable_gqa=True
+    ).tanh() * torch.arange(1, 5).view(4, 1, 1)).sum((1, 2, 3)),
     "masked attention": lambda x: F.scaled_dot_product_attention(
         x, x, x.cos(), attn_mask=torch.tensor([[True, True, False, False]] * 3 + [[False] * 4])
     ).sum((1, 2)),
@@ -103,8 +105,10 @@ class Wrapped(nn.Module):
 def _packed(m: nn.Module, x: Tensor) -> Tensor:
     lengths = torch.tensor([4, 2, 3])
     rows = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    out, _ = nn.utils.rnn.pad_packed_sequence(m(rows)[0], batch_first=True)
-    return out.square().sum((1, 2))
+    steps, states = m(rows)
+    out, _ = nn.utils.rnn.pad_packed_sequence(steps, batch_first=True)
+    last = states[0] if isinstance(states, tuple) else states
+    return out.square().sum((1, 2)) + last.sin().sum((0, 2))
 
 
 def _sequences() -> dict[str, Callable[[], nn.Module]]:

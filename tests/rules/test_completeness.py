@@ -17,9 +17,12 @@ TOL = 1e-6  # of the difference of the scores
 
 
 def need_complete(model: Any, x: Any, x0: Any, **question: Any) -> None:
+    """Complete, of the scores that the model has without rules."""
+    plain = [enodo.ask(model, at, **question).scores.detach() for at in (x, x0)]
     for size in ("auto", 1):
         found = enodo.explain(model, x, "deeplift", baseline=x0, batch_size=size, **question)
         change = found.scores - found.baseline_scores
+        torch.testing.assert_close([found.scores, found.baseline_scores], plain)
         assert change.abs().min() > 1e-6, "the question has to be one with an answer"
         assert (found.delta.abs() <= TOL * change.abs()).all(), (found.delta / change).tolist()
 
@@ -66,6 +69,7 @@ def test_packed_sequences(name: str) -> None:
     model = settled(SEQUENCES[name]())
     found = enodo.explain(model, normal(3, 4, 6), "deeplift", baseline=normal(3, 4, 6, seed=1))
     assert found.delta.abs().max() <= TOL * (found.scores - found.baseline_scores).abs().min()
+    torch.testing.assert_close(found.scores, model(normal(3, 4, 6)).detach())
     assert found.values[1, 2:].abs().max() == 0  # beyond the end of the second sequence
 
 

@@ -16,7 +16,7 @@ from enodo.rules import lrp as rules
 from enodo.testing.models import normal, seeded
 
 X = torch.tensor([[1.0, 0.0, -2.0, 3.0]], dtype=torch.float64)
-W = torch.tensor([[3.0, -1.0, 2.0, 1.0], [-1.0, 2.0, -4.0, -3.0]], dtype=torch.float64)
+W = torch.tensor([[3.0, -1.0, 2.0, 1.0], [1.0, 2.0, -4.0, -4.0]], dtype=torch.float64)
 B = torch.tensor([0.5, -1.5], dtype=torch.float64)
 
 

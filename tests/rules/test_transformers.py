@@ -80,6 +80,8 @@ def need_complete(model: Any, x: Any, x0: Any) -> None:
     found = enodo.explain(model, x, "deeplift", baseline=x0, target=_first)
     change = found.scores - found.baseline_scores
     assert change.abs().min() > 1e-9
+    plain = [enodo.ask(model, at, target=_first).scores.detach() for at in (x, x0)]
+    torch.testing.assert_close([found.scores, found.baseline_scores], plain)
     assert (found.delta.abs() <= 1e-6 * change.abs()).all(), (found.delta / change).tolist()
 
 

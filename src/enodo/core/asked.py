@@ -14,6 +14,7 @@ from . import tree as trees
 from .absence import Absence
 from .batch import Batch
 from .budget import Budget
+from .draws import Drew
 from .errors import describe, refuse
 from .lasting import dataclass, replace
 from .log import Log
@@ -275,11 +276,13 @@ class Asked:
         measure = self.budget.unmeasured if grad else self.budget.curious
         device = next(t for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)).device if measure else _CPU
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-        self.budget.tried = call.rows
+        self.budget.tried, drew = call.rows, call.draws.kind
         output, load = forward(
             call, self.of, visits, grad=grad or self.create_graph, keep=self.create_graph, score=score, measure=measure,
             constants=self.constants, rules=self.rules,
         )  # fmt: skip
+        if call.draws.kind and not drew:
+            raise Drew
         if load is not None:
             self.budget.met(load, call.rows, device, before, grad)
         self.log.forwarded(call.rows)

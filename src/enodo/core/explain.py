@@ -14,6 +14,7 @@ from . import tree as trees
 from .absence import Absence
 from .batch import Batch
 from .budget import Budget, is_out_of_memory
+from .draws import CERTAIN, Draws, Drew
 from .errors import BadType, TrainModeWarning, describe, refuse, remark, warn
 from .gather import gathered
 from .given import baseline_like, count_rows, plain, tensors
@@ -63,7 +64,7 @@ def explain(
     wrt, of       see `enodo.core.points`; a list asks at several places in one pass
     args, kwargs  further arguments of the model; tensors with one entry a row are cut with the rows, others are not
     batch_size    rows that a forward pass may have; "auto" measures. The answer does not depend on it
-    seed          of methods that sample; torch's global generator is neither read nor moved
+    seed          of methods that sample and models that do; the global generators are neither read nor moved
     create_graph  keep the answer differentiable
     progress      True for a bar, or a function of (rows done, rows planned)
     options       the method's own
@@ -136,7 +137,9 @@ def ask(
     args = args if isinstance(args, tuple) else (args,)
     if kwargs is not None and not isinstance(kwargs, Mapping):
         refuse("kwargs", kwargs, "a mapping of keyword arguments", kind=BadType)
-    call = Call(model, inputs, _usable(args) if args else args, _usable(dict(kwargs)) if kwargs else {}, rows, state)
+    args, kwargs = _usable(args) if args else args, _usable(dict(kwargs)) if kwargs else {}
+    draws = Draws(model, seed) if state.draws else CERTAIN
+    call = Call(model, inputs, args, kwargs, rows, state, draws)
     budget = Budget(batch_size, state.weights, _row_bytes(inputs, rows))
     places = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     if not places:
@@ -211,14 +214,18 @@ def _row_bytes(inputs: Any, rows: int) -> int:
 
 def answered(question: Question, card: Card, options: Mapping[str, Any]) -> Iterator[tuple[Question, Values]]:
     """The method's answer for each block of rows; no block has more rows than a pass may have."""
-    start = 0
+    start, draws = 0, question.call.draws
     while start < question.rows:
+        if draws.kind and not question.call.state.mixes:
+            question.budget.pin(1)
         n = question.budget.points(1, question.rows - start)
         block = question if n == question.rows else question.take(torch.arange(start, start + n))
         try:
             with torch.set_grad_enabled(question.create_graph):
                 values = card.fn(block, **options)
             _find_scores(block, card)  # here, where running out of memory halves the block
+        except Drew:
+            continue
         except Exception as error:
             if is_out_of_memory(error):
                 again = question.budget.halve(question.budget.tried)

@@ -45,6 +45,9 @@ def gathered(
     if question.wrt.ids and question.wrt.per_token and any(_cancels(v) for _, v in answers):
         question.log.note(CANCELS)
     trees_ = [q.present(q.told(v.to_dtype_of(q.x)), lead) for q, v in answers]
+    drawn = question.call.draws.met
+    if drawn:
+        question.log.note(question.call.draws.note)
     errors = [q.memo["error"] for q, _ in answers if "error" in q.memo]
     stderr = [q.present(q.memo["stderr"], lead) for q, _ in answers if "stderr" in q.memo]
     return Attribution(
@@ -57,7 +60,7 @@ def gathered(
         target=described([q.settled_target if scored else q.target for q, _ in answers]),
         wrt=question.wrt.names[0] if len(question.wrt.names) == 1 else ", ".join(question.wrt.names),
         of=question.of_name,
-        seed=question.seed if "stderr" in first.memo else None,
+        seed=question.seed if drawn or "stderr" in first.memo else None,
         rows=question.log.rows,
         notes=list(question.log.notes),
         details=_details(answers, 0 if scores is None else scores.ndim - 1),

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import comparing, targets, vjp
 from .budget import Budget, is_out_of_memory, light
+from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
 from .given import is_dense
@@ -27,7 +28,7 @@ from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
 from .rules import Rules
-from .running import Call, forward
+from .running import Call, forward, noticed
 from .state import State, eager
 from .streaming import Points
 from .tables import Table
@@ -127,14 +128,26 @@ class Glance:
         self.budget.tried = x.shape[0]
         if rules is None:
             x = x.detach().requires_grad_()
-            output = self.call.model(x.clone())  # a clone, which in-place code may change
+            output = self._output(x)
         else:
             visit = Visit(AT_INPUTS, None, True, False, None)
             call = replace(self.call, inputs=x, rows=x.shape[0])
             output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
             (x,) = visit.sight.leaves[0]
+            self._check_quiet()
         self.forwarded += x.shape[0]
         return x, output
+
+    def _output(self, x: Tensor) -> Any:
+        """The model's output at a clone of `x`, which in-place code may change."""
+        call = self.call
+        output = noticed(call, True, lambda: call.model(x.clone()))
+        self._check_quiet()
+        return output
+
+    def _check_quiet(self) -> None:
+        if self.call.draws.kind:
+            raise NotPlain
 
     def activation(self) -> Values:
         """The value of a layer that runs once and gives one tensor with its rows first."""
@@ -149,7 +162,7 @@ class Glance:
             return value
 
         with torch.no_grad(), Watched([(self.point, see)]):
-            self.call.model(self.inputs.detach().clone())
+            self._output(self.inputs.detach())
         if len(seen) != 1 or seen[0] is None:
             raise NotPlain
         return Values((seen[0],))
@@ -163,8 +176,6 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
     model, rows = eager(model), inputs.shape[0]
-    if not light(inputs.nbytes // rows):
-        return None
     state = State.of(model)
     if state.writes(model) or state.compiled or state.copies or state.shortcuts:
         return None
@@ -176,14 +187,18 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
         return None
-    question = Glance(Call(model, inputs, (), {}, rows, state), target, point, budget)
+    draws = Draws(model, terms["seed"]) if state.draws else CERTAIN
+    if draws.kind:
+        return None
+    question = Glance(Call(model, inputs, (), {}, rows, state, draws), target, point, budget)
     try:
         with torch.no_grad():
             values: Tensor = card.fn(question, **options).leaves[0]
     except NotPlain:
         return None
     except Exception as error:
-        if isinstance(error, EnodoError) or (is_out_of_memory(error) and budget.tried == 1):
+        said = isinstance(error, EnodoError) and budget.tried <= rows  # of several points a model may answer one
+        if said or (is_out_of_memory(error) and budget.tried == 1):
             raise
         if is_out_of_memory(error):
             terms["batch_size"] = budget.tried // 2
@@ -218,7 +233,7 @@ def _bare(terms: Mapping[str, Any]) -> bool:
 
 
 def _plain(inputs: Any) -> bool:
-    """Whether inputs are one dense tensor of real numbers with rows, which autograd can take part in."""
+    """Whether inputs are one small dense tensor of real numbers with rows, which autograd can take part in."""
     return (
         type(inputs) is Tensor
         and is_dense(inputs)
@@ -226,4 +241,5 @@ def _plain(inputs: Any) -> bool:
         and inputs.ndim > 0
         and inputs.numel() > 0
         and not inputs.is_inference()
+        and light(inputs.nbytes // inputs.shape[0])
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import tree as trees
 from .budget import is_out_of_memory
+from .draws import CERTAIN
 from .partial import Replay
 from .places import Visit
 from .reach import LAID, MOST, Patch
@@ -27,7 +28,7 @@ class Partly:
     """Passes in part for a question about one row; `scored` gives None where the full pass is to be made."""
 
     def __init__(self, q: Question) -> None:
-        self.q = q
+        self.q = unwatched(q)
         self.record: Record | None = None
         self.failed = False
         self.held = 0.0  # bytes a row of the largest tensor of any such pass; the first windows lie in a corner
@@ -47,7 +48,11 @@ class Partly:
         """Whether passes of a module without a graph, and without chance, are asked about values at a place."""
         if q.create_graph or q.call.state.training or not isinstance(q.call.model, nn.Module):
             return False
-        return not (q.wrt.ids or q.wrt.whole) and q.shift is None
+        if q.wrt.ids or q.wrt.whole or q.shift is not None:
+            return False
+        if q.call.draws.watched:
+            q.scores  # noqa: B018  a whole pass, which tells whether the model draws random numbers
+        return not q.call.draws.kind
 
     def scored(self, x: Values, k: int) -> Tensor | None:
         """The scores (k, 1) or (k, T, 1) with `wrt` set to k points (k, 1, ...)."""
@@ -107,6 +112,11 @@ class Partly:
 
     def _visit(self, x: Values) -> Visit:
         return Visit(self.q.wrt, x, False, False, self.q.sight)
+
+
+def unwatched(q: Question) -> Question:
+    """The question, whose passes are not watched for random numbers: under a mode no other pass could be made."""
+    return replace(q, call=replace(q.call, draws=CERTAIN))
 
 
 def _patch(base: Tensor, rows: Tensor) -> Patch | None:

@@ -193,6 +193,11 @@ class Watched:
         return cast(RemovableHandle, layer.register_forward_hook(after))
 
 
+def is_hooked(layer: nn.Module) -> bool:
+    """Whether a layer does more than its class says."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+
+
 def on_gradient(t: Tensor, fn: Callable[[Tensor], None]) -> None:
     """Have each gradient that reaches a tensor of a graph told to `fn`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -10,6 +11,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from .errors import BadType, about, nearest, refuse
+
+NUMBERS = re.compile(r"(int|float|bool)( \| (int|float|None))*")  # annotations of options that no text fits
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -155,12 +158,16 @@ TERMS = ("target", "baseline", "wrt", "args", "kwargs", "batch_size", "create_gr
 
 
 def check_options(card: Card, options: dict[str, Any]) -> None:
-    """Refuse options that the method does not have."""
-    for name in options:
+    """Refuse options that the method does not have, and text for numbers."""
+    for name, value in options.items():
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             hint = nearest(name, [*card.options, *TERMS]) if card.options else ""
             refuse("options", repr(name), known, hint, BadType)
+        if isinstance(value, str) and name in card.options:
+            takes = str(card.options[name].annotation)
+            if NUMBERS.fullmatch(takes):
+                refuse(name, repr(value), takes.replace(" | ", " or "), "Write it without quotes.", BadType)
     for name in card.required:
         if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -72,12 +72,14 @@ def _first(inputs: Any) -> Any:
 
 def mended(question: Question, gradient: bool, error: Exception) -> bool:
     """Whether a call that failed may go on, with another number of rows a pass; a remedy that is known is raised."""
-    if isinstance(error, EnodoError):
-        return False
     call, budget = question.call, question.budget
+    # one row was given, as the model takes no more, and of several points it answered one
+    alone = call.rows == 1 and isinstance(error, BadArgument) and error.argument == "target"
+    if isinstance(error, EnodoError) and not alone:
+        return False
     sizes = sorted(n for n in {call.rows, 1, 2} if n <= (budget.limit if budget.fixed else n))
     answered = [n for n in sizes if _answers(call.take(torch.arange(n) % call.rows))]
-    if not answered:
+    if not answered and not alone:
         remedy = next(_remedies(call), None) or _unlike(call)
         if remedy is None:
             return False
@@ -92,7 +94,7 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
         rows = f"{only} row{'s' if only > 1 else ''}"
         question.log.note(f"The model answers {rows} at a time and no other number: batch_size={only}.")
         return True
-    if gradient and not _answers(call.each(_recorded, call.rows), recorded=True):
+    if gradient and not alone and not _answers(call.each(_recorded, call.rows), recorded=True):
         given = f"a model that fails where gradients are recorded ({str(error).splitlines()[0].rstrip('.')})"
         instead = 'Ask one that needs no gradient: "kernel_shap", "feature_ablation", "occlusion" ...'
         raise BadArgument("method", given, "operations of torch, of which there are gradients", instead) from error

@@ -15,10 +15,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import copies
 from . import tree as trees
+from .draws import CERTAIN, Draws, put_back
 from .errors import refuse
-from .lasting import dataclass
+from .lasting import dataclass, replace
 from .places import Visit, Where, captured
-from .points import Point, Stop, Watched, part_of
+from .points import OUTPUT, Point, Stop, Watched, part_of
 from .rules import Rules
 from .state import State, without_compiling
 from .watch import Constants, Load, Watch
@@ -38,6 +39,7 @@ class Call:
     kwargs: Mapping[str, Any]
     rows: int
     state: State
+    draws: Draws = CERTAIN
 
     def __call__(self) -> Any:
         """A tensor is given as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
@@ -59,7 +61,7 @@ class Call:
         inputs = self.inputs if but_inputs else trees.map_tree(batched, self.inputs)
         args = trees.map_tree(batched, self.args) if self.args else self.args
         kwargs = trees.map_tree(batched, self.kwargs) if self.kwargs else self.kwargs
-        return Call(self.model, inputs, args, kwargs, rows, self.state)
+        return Call(self.model, inputs, args, kwargs, rows, self.state, self.draws)
 
     def tile(self, k: int, put: Where | None = None) -> Call:
         """The call with its rows repeated k times, point by point: (k * B, ...).
@@ -84,7 +86,7 @@ class Call:
         inputs = trees.map_tree(lambda t, given: copied(t) if t is given else t, inputs, self.inputs)
         args = trees.map_tree(copied, self.args) if self.args else self.args
         kwargs = trees.map_tree(copied, self.kwargs) if self.kwargs else self.kwargs
-        return Call(self.model, inputs, args, kwargs, self.rows, self.state)
+        return Call(self.model, inputs, args, kwargs, self.rows, self.state, self.draws)
 
 
 def stack(t: Tensor, k: int) -> Tensor:
@@ -132,7 +134,8 @@ def _forward(
         leave, hooked = leave and visit.where.late, hooked or not visit.where.at_inputs
     ends = of.layer is not None and of.call is not None and of.call >= 0
     stand_ins = state.stand_ins(call.model)
-    around = state.contexts(call.model, stand_ins, not (leave or ends))
+    whole, draws = not (leave or ends), call.draws
+    around = state.contexts(call.model, stand_ins, whole) + draws.contexts(whole)
     if keep:
         around.append(_plain_attention)
     with torch.set_grad_enabled(grad):
@@ -158,13 +161,29 @@ def _forward(
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
         if _may_compile() and (state.compiled or around or _modes()):
             around.insert(0, without_compiling())
-        output = _output(call, around, within, rules)
+        output = noticed(call, whole, lambda: _output(call, around, within, rules))
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
+    """What a pass gives; of a model that is not known to draw random numbers it is found out whether this one did."""
+    before = call.draws.before()
+    if before is None:
+        return run()
+    try:
+        output = run()
+    except BaseException:
+        if call.draws.suspects(before, False):
+            put_back(before)
+        raise
+    if call.draws.suspects(before, whole):  # one more pass, in which all that the model draws is seen
+        call.draws.confirm(before, lambda draws: forward(replace(call, draws=draws), OUTPUT, (), grad=False))
+    return output
 
 
 def _may_compile() -> bool:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from .lasting import dataclass
+from .points import is_hooked
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
+_OVER_ROWS = nn.modules.batchnorm._BatchNorm
 
 
 Versions = tuple[tuple[int, int], ...]  # of buffers: which tensors they are, and how often each was written into
@@ -23,14 +25,15 @@ _quiet: weakref.WeakKeyDictionary[nn.Module, Versions] = weakref.WeakKeyDictiona
 
 
 @lru_cache(maxsize=4096)
-def _kind(layer: type) -> tuple[bool, bool, bool, bool]:
+def _kind(layer: type) -> tuple[bool, bool, bool, bool, bool]:
     """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled.
 
-    And may it write into buffers in eval mode: torch's own modules do not.
+    May it write into buffers in eval mode, and may it draw random numbers then: torch's own modules do not, but two.
     """
     compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
     own = not layer.__module__.startswith("torch.nn.")
-    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own
+    draws = own or issubclass(layer, (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d))
+    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own, draws
 
 
 def _is_compiled(fn: Any) -> bool:
@@ -48,6 +51,8 @@ class State:
     shortcuts: bool = False  # torch may run a layer as one fused operation, without its inner layers
     copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
     versions: Versions = ()  # of the buffers that the model itself may write into
+    mixes: bool = False  # a layer takes statistics over the rows of a pass
+    draws: bool = True  # whether it may draw random numbers; a model of torch's own layers in eval mode does not
 
     @staticmethod
     def of(model: Any) -> State:
@@ -55,6 +60,7 @@ class State:
         if not isinstance(model, nn.Module):
             return State()
         weights, compiled, training, shortcuts = 0, False, in_train_mode(model), False
+        mixes = draws = False
         copies: dict[int, Tensor] = {}
         versions: list[tuple[int, int]] = []
         todo, met = [model], {id(model)}
@@ -64,11 +70,14 @@ class State:
                     if child is not None and id(child) not in met:
                         met.add(id(child))
                         todo.append(child)
-            fused, wary, made, own = _kind(type(m))  # type: ignore[arg-type]  # mypy holds them for unhashable
+            fused, wary, made, own, drawing = _kind(type(m))  # type: ignore[arg-type]  # mypy holds them for unhashable
             compiled = compiled or made or m._compiled_call_impl is not None or "_orig_mod" in inner
-            compiled = compiled or ("forward" in vars(m) and _is_compiled(m.forward))
+            if "forward" in vars(m):
+                compiled, drawing = compiled or _is_compiled(m.forward), True
+            draws = draws or drawing or m.training or is_hooked(m)
             shortcuts = shortcuts or fused
             training = training or (wary and m.training)
+            mixes = mixes or (wary and m.training and isinstance(m, _OVER_ROWS))
             for held in (m._parameters, m._buffers):
                 for t in held.values() if held else ():
                     if t is not None:
@@ -77,7 +86,7 @@ class State:
                             copies[id(t)] = t.detach().clone()
                         elif own and held is m._buffers:
                             versions.append((id(t), t._version))
-        return State(weights, compiled, training, shortcuts, copies, tuple(versions))
+        return State(weights, compiled, training, shortcuts, copies, tuple(versions), mixes, draws)
 
     def writes(self, model: Any) -> bool:
         """Whether a pass may change buffers: in train mode, and where it is not known that the last one did not."""
@@ -95,15 +104,14 @@ class State:
 
     @contextmanager
     def _as_found(self, model: Any, stand_ins: Mapping[int, Tensor], whole: bool) -> Iterator[None]:
-        """A pass that may write into buffers is given copies, and draws random numbers in train mode.
+        """A pass that may write into buffers is given copies; puts back buffers that were exchanged for others.
 
-        Puts back buffers that were exchanged for others, and the state of the random generators. A whole pass in eval
-        mode that changed nothing tells that the next one needs no copies, for as long as nobody writes.
+        A whole pass in eval mode that changed nothing tells that the next one needs no copies, for as long as nobody
+        writes.
         """
         kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
         try:
-            with torch.random.fork_rng(enabled=self.training):
-                yield
+            yield
             changed = any(now.get(name) is not t for now, before in kept for name, t in before.items())
             changed = changed or any(copy.is_inference() or copy._version for copy in stand_ins.values())
             if whole and not (self.training or changed):

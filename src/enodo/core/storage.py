@@ -27,7 +27,8 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("seed", "batch_size"), (int, NoneType)),
     "seconds": (int, float),
     "rows": int,
-    **dict.fromkeys(("notes", "feature_names", "class_names", "tokens", "texts"), (list, NoneType)),
+    "notes": list,
+    **dict.fromkeys(("feature_names", "class_names", "tokens", "texts"), (list, NoneType)),
 }
 _NAME = (str, int, float)
 _WITHIN: dict[str, Any] = {  # those lists
@@ -82,7 +83,16 @@ def load(path: str | Path) -> Attribution:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
         header = json.loads(metadata["enodo"])
         version = int(header.pop("format"))
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError, AttributeError) as error:
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        OSError,
+        RecursionError,
+        AttributeError,
+    ) as error:
         raise BadArgument(
             "path", f"{path}, which cannot be read ({error})", "a file written by Attribution.save"
         ) from None

@@ -33,8 +33,8 @@ def deviations(noise: Any, x: Values) -> Values:
 
 
 @lru_cache(maxsize=1024)
-def _name(seed: int, key: tuple[int, ...]) -> int:
-    """What a row's generator starts from.
+def named(seed: int, key: tuple[int, ...]) -> int:
+    """What a row's generator starts from; without a key, what all rows share does.
 
     The key is a spawn key and not more entropy, of which trailing zeros do not count: row 3 is not copy 0 of row 3.
     """
@@ -47,7 +47,7 @@ class Streams:
     def __init__(self, seed: int, keys: Sequence[tuple[int, ...]]) -> None:
         self.generators = []
         for key in keys:
-            self.generators.append(torch.Generator().manual_seed(_name(seed, key)))
+            self.generators.append(torch.Generator().manual_seed(named(seed, key)))
 
     def normal(self, like: Values) -> Values:
         """Standard normal numbers in the shapes (B, ...), dtypes and devices of `like`."""

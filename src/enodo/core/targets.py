@@ -73,7 +73,7 @@ class Selector:
             score = score.to(torch.float64)  # counts and decisions, of which differences and means are to be taken
         if score.shape == (rows,):
             return score
-        if score.shape[-1:] != (rows,) and score.numel() != rows:
+        if score.shape[-1:] != (rows,) and (self.many or score.numel() != rows):
             given = f"{describe(self.spec)}, which selects shape {tuple(score.shape)}"
             points = f", {tiles} points of {self.rows}" if tiles > 1 else ""
             refuse("target", given, f"one score for each of the {rows} rows of a pass{points}")
@@ -145,7 +145,8 @@ def settle(target: Any, output: Any, rows: int) -> Any:
     """`target` with "predicted" replaced by the classes predicted in the first rows of this output, one a row."""
     if isinstance(target, str) and target == "predicted":
         y = tensor_of(output)
-        largest(y)
+        if len(largest(y)) < rows:
+            refuse("target", f'"predicted" with an output of shape {tuple(y.shape)}', f"one with {rows} rows, as given")
         return None if y.ndim < 2 else y[:rows].argmax(1).reshape(rows, 1)
     if isinstance(target, Each):
         return Each([settle(t, output, rows) for t in target.targets])

@@ -19,7 +19,7 @@ from torch import Tensor
 from .budget import is_out_of_memory
 from .columns import Columns, Sparing
 from .painting import painted
-from .partly import MISSED, Partly
+from .partly import MISSED, Partly, unwatched
 from .places import Visit
 from .record import now
 from .removal import tokens_of
@@ -104,7 +104,7 @@ class Few:
     """By the columns of a table, (k, 1, c), that differ, and whether they are absent: others may fill the places."""
 
     def __init__(self, game: Game) -> None:
-        self.game, self.q = game, game.q
+        self.game, self.q = game, unwatched(game.q)
         self.spares = True  # whether a linear layer makes use of it
 
     @staticmethod

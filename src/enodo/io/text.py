@@ -14,7 +14,9 @@ from enodo.io.subject import Example, Reference, Subject
 from enodo.show.sample import Sample
 from enodo.text.baselines import WORDS, known, replaced, token_of
 from enodo.text.batch import IDS, MASK, limit_of
-from enodo.text.reading import read
+from enodo.text.reading import Reading, read
+
+UNKNOWN = 8  # words told that the model does not know
 
 
 @contextmanager
@@ -68,12 +70,25 @@ def text_reader(tokenizer: Any, limit: int | None) -> Callable[[str | None, int 
     def example(source: str | None, row: int | None) -> Example:
         text, title = read_text(source, row)
         reading, found = read(tokenizer, text, limit=limit)
-        whole = len(reading.tokens) + reading.unread
-        note = f"only the first {len(reading.tokens)} of {whole} tokens were read" if reading.unread else ""
+        note = "; ".join(filter(None, [_cut_off(reading), _unknown(reading, getattr(tokenizer, "unk_token", None))]))
         sample = Sample("text", title, tokens=reading.tokens, reading=reading, note=note)
         return Example(torch.tensor([found[IDS]]), sample, {MASK: torch.tensor([found[MASK]])})
 
     return example
+
+
+def _cut_off(reading: Reading) -> str:
+    """How much of a text was read, where that is not all of it."""
+    seen, whole = len(reading.tokens), len(reading.tokens) + reading.unread
+    return f"only the first {seen} of {whole} tokens were read" if reading.unread else ""
+
+
+def _unknown(reading: Reading, unknown: str | None) -> str:
+    """What of a text is one and the same token to the model, which stands for all that it has no token for."""
+    places = [s for token, s in zip(reading.tokens, reading.spans, strict=True) if s is not None and token == unknown]
+    found = dict.fromkeys(reading.segments[number][start:end] for number, start, end in places)
+    more = f" and {len(found) - UNKNOWN} more" if len(found) > UNKNOWN else ""
+    return f"unknown to the model, all alike: {' '.join(list(found)[:UNKNOWN])}{more}" if found else ""
 
 
 def token_baselines(tokenizer: Any) -> dict[str, Reference]:

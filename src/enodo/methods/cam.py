@@ -43,8 +43,9 @@ def _total(t: Tensor, places: list[int]) -> Tensor:
 
 
 def _by_activation(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
-    mass = _total(x.abs(), places)
-    return _total(g * x, places) / torch.where(mass == 0, 1, mass)
+    size = x.abs()
+    mass = _total(size, places)
+    return _total(g * size, places) / torch.where(mass == 0, 1, mass)
 
 
 def _plus_plus(x: Tensor, g: Tensor, places: list[int]) -> Tensor:
@@ -82,14 +83,17 @@ def grad_cam(
     "xgrad_cam",
     title="XGrad-CAM",
     paper="Fu et al. 2020, arXiv:2008.02312, equation 8",
-    when="As Grad-CAM, with weights that make its sum as close to the score as one weight a channel can.",
+    when="As Grad-CAM, with weights that bring its sum close to the score: gradients count where the values are.",
     needs="gradient score",
     claims="map size layer",
 )
 def xgrad_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
 ) -> Values:
-    """Grad-CAM whose mean gradient over places is weighted by the values there. Options as in `grad_cam`."""
+    """Grad-CAM whose mean gradient over places is weighted by the size of the values there. Options as in `grad_cam`.
+
+    After a ReLU that is equation 8; values of both signs, which may add up to nothing, are no weights.
+    """
     return weighed(q, _by_activation, relu, channel=channel, reshape=reshape, upsample=upsample)
 
 
@@ -104,7 +108,10 @@ def xgrad_cam(
 def grad_cam_plus_plus(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
 ) -> Values:
-    """Grad-CAM weighted by positive gradients alone, places by how much they matter to an exponential score."""
+    """Grad-CAM weighted by positive gradients alone, places by how much they matter to an exponential score.
+
+    The sum of values in equation 19 is that of the positive ones, as after a ReLU. Options as in `grad_cam`.
+    """
     return weighed(q, _plus_plus, relu, channel=channel, reshape=reshape, upsample=upsample)
 
 

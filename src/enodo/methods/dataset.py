@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from enodo.core import tree as trees
 from enodo.core.absence import Absence
+from enodo.core.draws import Draws, Drew
 from enodo.core.errors import BadType, describe, refuse
 from enodo.core.explain import ask, examined, explain
 from enodo.core.features import Features
@@ -60,6 +61,8 @@ def explain_dataset(
     n = corpus.layout.n
     present = torch.ones(1, n, dtype=torch.float64)
     found = explain(corpus, present, method, target="all", baseline=0, batch_size=at_once, **asked)
+    if corpus.call.draws.met:
+        found.notes.append(corpus.call.draws.note)
     shape = corpus.shape
     if found.tensor.shape[-1:] != (n,):
         refuse("method", repr(found.method), f"a method that gives each of {n} features a number")
@@ -84,6 +87,7 @@ class Corpus:
     metric: Callable[[Any], Any]
     several: bool
     shape: tuple[int, ...] = ()  # of the metric
+    watches = True  # for random numbers of the model; a loader that shuffles may draw
 
     @staticmethod
     def of(model: Any, loader: Any, roles: Any, features: Any, baseline: Any, reduce: Any, metric: Any) -> Corpus:
@@ -118,7 +122,7 @@ class Corpus:
             refuse("baseline", str(q.absence), "a number or a row for each entry explained")
         more = (reduce or _joined, metric or (lambda state: state), several)
         bare, state = examined(model)
-        call = Call(bare, (), (), {}, 0, state)
+        call = Call(bare, (), (), {}, 0, state, Draws(bare, 0))
         return Corpus(call, loader, kinds, layout, rows, tuple(t[0] for t in stand_ins.leaves), *more)
 
     def __call__(self, present: Tensor) -> Tensor:
@@ -153,7 +157,7 @@ class Corpus:
     def _outputs(self, batches: list[tuple[Any, ...]], rows: int) -> list[Any]:
         """The model's output for each batch: of all in one pass where it has a row for each of theirs."""
         given = [[e for e, kind in zip(b, self.roles, strict=True) if kind != KEPT] for b in batches]
-        apart = self.call.state.training  # where rows depend on their batch mates
+        apart = self.call.state.training or self.call.draws.kind  # where rows depend on their batch mates
         if len(given) > 1 and not apart and all(isinstance(e, Tensor) and e.ndim and len(e) == rows for e in given[0]):
             output = self._output([torch.cat(entries) for entries in zip(*given, strict=True)], rows * len(given))
             parts = [t for _, t in trees.leaves(output) if isinstance(t, Tensor)]
@@ -162,7 +166,11 @@ class Corpus:
         return [self._output(entries, rows) for entries in given]
 
     def _output(self, entries: Sequence[Any], rows: int) -> Any:
-        return forward(replace(self.call, inputs=tuple(entries), rows=rows), OUTPUT, (), grad=False)[0]
+        drew = self.call.draws.kind
+        output, _ = forward(replace(self.call, inputs=tuple(entries), rows=rows), OUTPUT, (), grad=False)
+        if self.call.draws.kind and not drew:
+            raise Drew
+        return output
 
 
 def _exact(metric: Any) -> Tensor:

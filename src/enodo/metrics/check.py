@@ -78,7 +78,8 @@ def check(
         "wrt": wrt if wrt is not None else _places(attribution.wrt),
         "of": of if of is not None else attribution.of,
     }
-    shared = {k: v for k, v in terms.items() if k in ("args", "kwargs", "batch_size")}
+    terms = {"seed": attribution.seed or 0} | terms  # of a model that draws random numbers, the same draw
+    shared = {k: v for k, v in terms.items() if k in ("args", "kwargs", "batch_size", "seed")}
     goal, scores = _recognised(attribution, model, inputs, target, {**shared, **where})
     found = [*_same_score(attribution, scores), *carried(attribution)]
     zero = all(not bool(t.any()) for _, t in trees.leaves(attribution.values) if isinstance(t, Tensor))

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from enodo.core import tree as trees
+from enodo.core.draws import Drew
 from enodo.core.explain import ask
 from enodo.core.operations import Spot, is_live, spelling
 from enodo.core.rules import Rules
@@ -85,7 +86,12 @@ def audit(
     def report(name: str, kind: str, spot: Spot) -> None:
         calls[name, kind, spot] += 1
 
-    ask(model, inputs, **question).traced(_Watched(table, report=report))
+    q = ask(model, inputs, **question)
+    try:
+        q.traced(_Watched(table, report=report))
+    except Drew:  # it is known by now that the model draws random numbers
+        calls.clear()
+        q.traced(_Watched(table, report=report))
     return Coverage(calls)
 
 

@@ -27,9 +27,11 @@ from torch.nn import functional as F
 
 import enodo
 from enodo.core import tree as trees
+from enodo.core.draws import draws_of
 from enodo.core.errors import BadArgument, refuse
 from enodo.core.given import baseline_like, count_rows, tensors
 from enodo.core.question import Question
+from enodo.core.state import eager
 from enodo.core.values import Values
 
 GRAD_KWARGS = {"create_graph", "retain_graph", "only_inputs", "allow_unused", "materialize_grads", "is_grads_batched"}
@@ -107,19 +109,23 @@ class Attribution:
             if internal_batch_size is None and self._smoothing.samples_a_pass is not None:
                 internal_batch_size = self._smoothing.samples_a_pass * count_rows(tensors(inputs, "inputs"))
         args = () if additional_forward_args is None else additional_forward_args
-        if seeded:  # so that torch.manual_seed governs the answer
-            question["seed"] = int(torch.randint(2**62, ()))
+        model = eager(self.forward_func)
         try:
-            return enodo.explain(
-                self.forward_func,
-                inputs,
-                method,
-                baseline=_like(inputs, baselines),
-                args=args if isinstance(args, tuple) else (args,),
-                batch_size="auto" if internal_batch_size is None else internal_batch_size,
-                create_graph=_creates_graph(grad_kwargs),
-                **question,
-            )
+            for drawn in (seeded or draws_of(model), True):  # once more if the model turns out to draw random numbers
+                if drawn:  # so that torch.manual_seed governs the answer
+                    question["seed"] = int(torch.randint(2**62, ()))
+                found = enodo.explain(
+                    self.forward_func,
+                    inputs,
+                    method,
+                    baseline=_like(inputs, baselines),
+                    args=args if isinstance(args, tuple) else (args,),
+                    batch_size="auto" if internal_batch_size is None else internal_batch_size,
+                    create_graph=_creates_graph(grad_kwargs),
+                    **question,
+                )
+                if drawn or not draws_of(model):
+                    break
         except BadArgument as error:
             here = HERE | ({"target": "neuron_selector"} if "of" in question else {}) | self._names
             known = next((name for name in here if re.match(rf"{name}\b", error.argument)), None)
@@ -127,6 +133,7 @@ class Attribution:
                 raise
             named = error.argument.replace(known, here[known], 1)
             raise type(error)(named, error.given, error.expected, error.instead) from None
+        return found
 
 
 class GradientAttribution(Attribution):

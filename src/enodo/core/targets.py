@@ -13,7 +13,9 @@
 | Each([...]) | several of the above at once |
 
 Several targets share the forward passes; results then have a leading dimension T, equal to a loop over the targets.
-Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise.
+Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise. Of a detector,
+which answers a list with a dict for each picture, lambda found: torch.stack([each["scores"].max() for each in found])
+is the score of the surest box in each; its pictures are the rows of one tensor, torch.stack(pictures).
 """
 
 from __future__ import annotations
@@ -225,5 +227,6 @@ def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
         return score.T
     if score.numel() != rows:
         given = f"a callable that returned shape {tuple(score.shape)}"
-        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)")
+        counted = f"The inputs have {rows} rows by their first dimension; pictures in a list are torch.stack(list)."
+        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)", counted)
     return score.reshape(rows)

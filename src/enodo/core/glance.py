@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import comparing, targets, vjp
-from .budget import Budget, is_out_of_memory
+from .budget import Budget, is_out_of_memory, light
 from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
@@ -177,8 +177,8 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     """
     if level() or not (_bare(terms) and _plain(inputs) and callable(model) and not isinstance(model, type)):
         return None
-    model = eager(model)
-    state, rows = State.of(model), inputs.shape[0]
+    model, rows = eager(model), inputs.shape[0]
+    state = State.of(model)
     if state.writes(model) or state.compiled or state.copies or state.shortcuts:
         return None
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)
@@ -235,7 +235,7 @@ def _bare(terms: Mapping[str, Any]) -> bool:
 
 
 def _plain(inputs: Any) -> bool:
-    """Whether inputs are one dense tensor of real numbers with rows, which autograd can take part in."""
+    """Whether inputs are one small dense tensor of real numbers with rows, which autograd can take part in."""
     return (
         type(inputs) is Tensor
         and is_dense(inputs)
@@ -243,4 +243,5 @@ def _plain(inputs: Any) -> bool:
         and inputs.ndim > 0
         and inputs.numel() > 0
         and not inputs.is_inference()
+        and light(inputs.nbytes // inputs.shape[0])
     )

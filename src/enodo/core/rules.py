@@ -58,6 +58,8 @@ from .transforms import has_path, level
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _SEALED = "Write it in operations of torch, or give its function a rule (enodo.rules.operation)"
 _TAKE_GRADIENTS = frozenset((torch.autograd.grad, torch.autograd.backward, Tensor.backward))
+_UNRULED = "Give a rule of your own, rules={{{!r}: rule}}"
+_TAKEN = "Use a method without rules, such as integrated_gradients, or explain what it takes gradients of"
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
 
 
@@ -173,10 +175,9 @@ class Rules(TorchFunctionMode):
         return treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
 
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
-        if func in _TAKE_GRADIENTS and self.report is None:  # or else its values would be bent
-            given = f"one that takes gradients itself, by {met.name!r} at {caller()}, which rules would bend too"
-            instead = "Use a method without rules, such as integrated_gradients, or explain what it takes gradients of."
-            raise UnknownOperation("model", given, "one whose passes take none", instead)
+        if func in _TAKE_GRADIENTS:
+            self._refuse(met.name, "which takes gradients within the model, and rules would bend those", _TAKEN, False)
+            return func(*args, **kwargs)
         treatment = self._found(func, met, in_place, args, kwargs)
         if treatment is None:
             if met.composite and func not in self._inside:
@@ -281,17 +282,17 @@ class Rules(TorchFunctionMode):
             self._tell(name, "plain")
         return out
 
-    def _refuse(self, name: str, why: str, remedy: str = "Give a rule of your own, rules={{{!r}: rule}}") -> None:
+    def _refuse(self, name: str, why: str, remedy: str = _UNRULED, lenient: bool = True) -> None:
         spot = caller()
         if self.report is not None:
             self.report(name, "unknown", spot)
-        elif callable(self.on_unknown):
+        elif lenient and callable(self.on_unknown):
             self.on_unknown(name, spot)
-        elif self.on_unknown == "warn":
+        elif lenient and self.on_unknown == "warn":
             warn(f"{name!r} at {spot}, {why}: its own gradient is taken.")
         else:
             given = f"the operation {name!r} at {spot}, {why}"
-            instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."
+            instead = remedy.format(name) + (", or take its own gradient: on_unknown='warn'." if lenient else ".")
             raise UnknownOperation("model", given, "operations that the table of rules treats", instead)
 
     def _tell(self, name: str, kind: str) -> None:

@@ -13,7 +13,9 @@
 | Each([...]) | several of the above at once |
 
 Several targets share the forward passes; results then have a leading dimension T, equal to a loop over the targets.
-Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise.
+Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise. Of a detector,
+which answers a list with a dict for each picture, lambda found: torch.stack([each["scores"].max() for each in found])
+is the score of the surest box in each; its pictures are the rows of one tensor, torch.stack(pictures).
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class Selector:
             score = score.to(torch.float64)  # counts and decisions, of which differences and means are to be taken
         if score.shape == (rows,):
             return score
-        if score.shape[-1:] != (rows,) and score.numel() != rows:
+        if score.shape[-1:] != (rows,) and (self.many or score.numel() != rows):
             given = f"{describe(self.spec)}, which selects shape {tuple(score.shape)}"
             points = f", {tiles} points of {self.rows}" if tiles > 1 else ""
             refuse("target", given, f"one score for each of the {rows} rows of a pass{points}")
@@ -147,7 +149,8 @@ def settle(target: Any, output: Any, rows: int) -> Any:
     """`target` with "predicted" replaced by the classes predicted in the first rows of this output, one a row."""
     if isinstance(target, str) and target == "predicted":
         y = tensor_of(output)
-        largest(y)
+        if len(largest(y)) < rows:
+            refuse("target", f'"predicted" with an output of shape {tuple(y.shape)}', f"one with {rows} rows, as given")
         return None if y.ndim < 2 else y[:rows].argmax(1).reshape(rows, 1)
     if isinstance(target, Each):
         return Each([settle(t, output, rows) for t in target.targets])
@@ -226,5 +229,6 @@ def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
         return score.T
     if score.numel() != rows:
         given = f"a callable that returned shape {tuple(score.shape)}"
-        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)")
+        counted = f"The inputs have {rows} rows by their first dimension; pictures in a list are torch.stack(list)."
+        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)", counted)
     return score.reshape(rows)

@@ -26,6 +26,8 @@ def indexed(y: Tensor, index: Any, tiles: int) -> Tensor:
         for end in (column.min(), column.max()):
             _check_bounds(y, int(end), dim)
     index = index.repeat(tiles, 1)
+    if len(y) != len(index):  # one row would be taken for each of them
+        refuse("target", f"an output of shape {tuple(y.shape)}", f"one with {len(index)} rows, as the pass has")
     entries = (torch.arange(len(y), device=y.device), *index.unbind(1))
     picked = y[entries]
     if picked.ndim > 1 and picked.numel() != len(picked):

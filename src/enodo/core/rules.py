@@ -52,12 +52,15 @@ from .operations import (
 )
 from .pairs import Pairs
 from .points import bend
+from .products import done
 from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 from .transforms import has_path, level
 
 _MOVES = frozenset("view reshape flatten transpose permute squeeze unsqueeze clone contiguous expand getitem".split())
 _SEALED = "Write it in operations of torch, or give its function a rule (enodo.rules.operation)"
 _TAKE_GRADIENTS = frozenset((torch.autograd.grad, torch.autograd.backward, Tensor.backward))
+_UNRULED = "Give a rule of your own, rules={{{!r}: rule}}"
+_TAKEN = "Use a method without rules, such as integrated_gradients, or explain what it takes gradients of"
 _sequence: Callable[[], int] = torch._C._autograd._get_sequence_nr  # counts the nodes that this thread's graphs get
 
 
@@ -173,10 +176,9 @@ class Rules(TorchFunctionMode):
         return treatment.choose(*args, **kwargs) if isinstance(treatment, Depends) else treatment
 
     def _treat(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
-        if func in _TAKE_GRADIENTS and self.report is None:  # or else its values would be bent
-            given = f"one that takes gradients itself, by {met.name!r} at {caller()}, which rules would bend too"
-            instead = "Use a method without rules, such as integrated_gradients, or explain what it takes gradients of."
-            raise UnknownOperation("model", given, "one whose passes take none", instead)
+        if func in _TAKE_GRADIENTS:
+            self._refuse(met.name, "which takes gradients within the model, and rules would bend those", _TAKEN, False)
+            return func(*args, **kwargs)
         treatment = self._found(func, met, in_place, args, kwargs)
         if treatment is None:
             if met.composite and func not in self._inside:
@@ -189,8 +191,7 @@ class Rules(TorchFunctionMode):
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
             if not self._keeps or treatment.moves or not (in_place or computes(func, args, kwargs)):
-                by = treatment.by if treatment.alone or self.pairs else None
-                return (by or func)(*args, **kwargs)
+                return done((treatment.by if treatment.alone or self.pairs else None) or func, args, kwargs)
             treatment = own  # what its gradient keeps are then values that no rule has bent
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)
@@ -281,17 +282,17 @@ class Rules(TorchFunctionMode):
             self._tell(name, "plain")
         return out
 
-    def _refuse(self, name: str, why: str, remedy: str = "Give a rule of your own, rules={{{!r}: rule}}") -> None:
+    def _refuse(self, name: str, why: str, remedy: str = _UNRULED, lenient: bool = True) -> None:
         spot = caller()
         if self.report is not None:
             self.report(name, "unknown", spot)
-        elif callable(self.on_unknown):
+        elif lenient and callable(self.on_unknown):
             self.on_unknown(name, spot)
-        elif self.on_unknown == "warn":
+        elif lenient and self.on_unknown == "warn":
             warn(f"{name!r} at {spot}, {why}: its own gradient is taken.")
         else:
             given = f"the operation {name!r} at {spot}, {why}"
-            instead = f"{remedy.format(name)}, or take its own gradient: on_unknown='warn'."
+            instead = remedy.format(name) + (", or take its own gradient: on_unknown='warn'." if lenient else ".")
             raise UnknownOperation("model", given, "operations that the table of rules treats", instead)
 
     def _tell(self, name: str, kind: str) -> None:

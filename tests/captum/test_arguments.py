@@ -31,7 +31,8 @@ class Net(nn.Module):
         self.conv, self.head, self.scale = nn.Conv2d(1, 2, 3), nn.Linear(8, 3), scale
 
     def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
-        return self.head(torch.relu(self.conv(x * (self.scale if scale is None else scale))).flatten(1))
+        inner = self.conv(torch.tanh(x * (self.scale if scale is None else scale)))
+        return self.head(torch.relu(inner).flatten(1))
 
 
 def asked(name: str, model: Net, **more: Any) -> list[Tensor]:

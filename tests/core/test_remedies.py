@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import enodo
+from enodo.core import remedies
 
 table = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
 pictures = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
@@ -32,6 +33,18 @@ class Wrapped(nn.Module):
         return table(batch["x"])
 
 
+class Detector(nn.Module):
+    """A model of a list of pictures, which answers a list of dicts, as those of torchvision do."""
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> list[dict[str, Tensor]]:
+        for image in images:
+            if image.ndim != 3:
+                raise ValueError(f"images is expected to be a list of 3d tensors, got {image.shape}")
+        if targets is not None:
+            raise AttributeError("'Tensor' object has no attribute 'items'")
+        return [{"scores": image.flatten(1).mean(1).repeat(2)} for image in images]
+
+
 CASES: dict[str, tuple[Any, Any, str]] = {
     "other numbers": (table, x.double(), "torch.as_tensor(x, dtype=torch.float32)"),
     "of numpy": (table, x.double().numpy(), "torch.as_tensor(x, dtype=torch.float32)"),
@@ -44,6 +57,10 @@ CASES: dict[str, tuple[Any, Any, str]] = {
     "channels last": (pictures, picture.permute(1, 2, 0)[None], "x.permute(0, 3, 1, 2)"),
     "one picture, channels last": (pictures, picture.permute(1, 2, 0), "x.permute(2, 0, 1)[None]"),
     "labels beside": (table, (x, torch.zeros(5)), "inputs[0]"),
+    "a list of pictures": (Detector().eval(), [picture, picture], "torch.stack(inputs)"),
+    "a list of one picture": (Detector().eval(), [picture], "torch.stack(inputs)"),
+    "a list of pictures of other sizes": (Detector().eval(), [picture, picture[:, :5]], "inputs[0][None]"),
+    "a picture to find things in": (Detector().eval(), picture, "x[None]"),
     "a dict in one argument": (Wrapped().eval(), {"x": x}, "(inputs,)"),
     "an argument that lacks": (Person().eval(), {"age": x}, "age, job"),
     "an argument misspelt": (Person().eval(), {"age": x, "jop": x}, "age, job"),
@@ -60,6 +77,52 @@ def test_what_the_model_does_not_take(name: str, method: str) -> None:
     if refused.value.argument != "target":  # a layer that takes one row by itself, so that only the answer is another
         assert refused.value.argument == "inputs"
         assert isinstance(refused.value.__cause__, Exception)
+
+
+@pytest.mark.parametrize("method", ["gradient", "feature_ablation"])
+def test_what_is_found_in_pictures(method: str) -> None:
+    def best(found: list[dict[str, Tensor]]) -> Tensor:
+        return torch.stack([each["scores"].max() for each in found])
+
+    x = torch.stack([picture, 2 * picture.flip(0)])
+    found = enodo.explain(Detector().eval(), x, method, target=best)
+    expected = torch.zeros_like(x)
+    expected[0, 2], expected[1, 0] = 1 / 64, 1 / 64  # the mean of the brightest channel
+    torch.testing.assert_close(found.tensor, expected if method == "gradient" else found.tensor)
+    assert bool((found.tensor[expected == 0] >= 0).all())
+    with pytest.raises(enodo.BadArgument, match=r"3 rows.*torch\.stack"):
+        enodo.explain(Detector().eval(), ([picture, picture],), method, target=best)
+
+
+def test_a_model_that_fails_is_asked_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def broken(*given: Any) -> Tensor:
+        calls.append(given)
+        raise RuntimeError("broken")
+
+    pair = [torch.ones(2, 3, 4, 3, dtype=torch.float64)] * 2
+    with pytest.raises(RuntimeError, match="broken") as met:
+        enodo.explain(broken, pair, "gradient")
+    assert len(calls) == 1 + 2 + remedies.TRIES  # as given, of one row and of two, and with changes
+    assert any("Not tried" in note and "dtype=torch.long" in note for note in met.value.__notes__)
+    calls.clear()
+    monkeypatch.setattr(remedies, "SECONDS", -1.0)  # as if the first call had taken long
+    with pytest.raises(RuntimeError, match="broken"):
+        enodo.explain(broken, pair, "gradient")
+    assert len(calls) == 3
+
+
+def test_arguments_that_are_missing_are_no_matter_of_numbers() -> None:
+    calls = []
+
+    def picky(x: Tensor, y: Tensor) -> Tensor:
+        calls.append(x)
+        return x
+
+    with pytest.raises(enodo.BadArgument, match="x, y"):
+        enodo.explain(picky, torch.ones(2, 3).double(), "gradient")
+    assert not calls
 
 
 @pytest.mark.parametrize("method", ["gradient", "kernel_shap"])

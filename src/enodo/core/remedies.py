@@ -4,10 +4,15 @@ A model that is given what it does not take (numbers of another dtype, a picture
 fails with an error that speaks of its inside. So it is called once more as its user calls it. If it fails at that too,
 the inputs are changed in the ways that are easily forgotten, and a change with which it answers is the remedy that is
 named. If it answers, it may answer this number of rows alone, or numbers without a gradient alone.
+
+A model may be slow, and its fault its own: calls are few and end after some seconds, so that the likeliest come first,
+one change before two, other numbers where the error speaks of numbers.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from inspect import signature
@@ -25,6 +30,12 @@ from .values import is_continuous
 
 if TYPE_CHECKING:
     from .question import Question
+
+
+TRIES = 12  # calls of the model with its inputs changed
+SECONDS = 5.0  # after which no other call begins
+_NUMBERS = re.compile(r"d?type|device|cuda|\b(Half|BFloat16|Float|Double|Byte|Int|Long|Bool)")
+_ARGUMENTS = re.compile(r"argument|unexpected keyword|missing|takes \d+")
 
 
 class Change(NamedTuple):
@@ -55,13 +66,22 @@ NUMBERS = (
     Change(_each(_whole), "torch.as_tensor({x}, dtype=torch.long)"),
 )
 SHAPES = (
-    AS_GIVEN,
     Change(_each(lambda t, like: t[None]), "{x}[None]", "one row"),
     Change(_each(lambda t, like: t.permute(0, 3, 1, 2)), "{x}.permute(0, 3, 1, 2)", "channels before places"),
     Change(_each(lambda t, like: t.permute(2, 0, 1)[None]), "{x}.permute(2, 0, 1)[None]", "one row, channels first"),
+)
+ARGUMENTS = (
+    Change(lambda inputs, like: _stacked(inputs), "torch.stack(inputs)", "pictures of one size, one a row"),
     Change(lambda inputs, like: _first(inputs), "inputs[0]", "without what goes beside it"),
     Change(lambda inputs, like: (inputs,), "(inputs,)", "one argument of the model"),
 )
+FIRST = Change(lambda inputs, like: _first(inputs)[None], "inputs[0][None]", "one row at a time")
+
+
+def _stacked(inputs: Any) -> Tensor:
+    if not isinstance(inputs, list):
+        raise TypeError("no list")
+    return torch.stack(inputs)
 
 
 def _first(inputs: Any) -> Any:
@@ -72,7 +92,7 @@ def _first(inputs: Any) -> Any:
 
 def mended(question: Question, gradient: bool, error: Exception) -> bool:
     """Whether a call that failed may go on, with another number of rows a pass; a remedy that is known is raised."""
-    call, budget = question.call, question.budget
+    call, budget, started = question.call, question.budget, time.perf_counter()
     # one row was given, as the model takes no more, and of several points it answered one
     alone = call.rows == 1 and isinstance(error, BadArgument) and error.argument == "target"
     if isinstance(error, EnodoError) and not alone:
@@ -80,7 +100,7 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
     sizes = sorted(n for n in {call.rows, 1, 2} if n <= (budget.limit if budget.fixed else n))
     answered = [n for n in sizes if _answers(call.take(torch.arange(n) % call.rows))]
     if not answered and not alone:
-        remedy = next(_remedies(call), None) or _unlike(call)
+        remedy = _remedy(call, error, started + SECONDS) or _unlike(call)
         if remedy is None:
             return False
         raise remedy from error
@@ -107,6 +127,8 @@ def _answers(call: Call, recorded: bool = False) -> bool:
         output, _ = forward(call, OUTPUT, (), grad=recorded, keep=recorded)
     except Exception:  # noqa: BLE001 - of whatever kind
         return False
+    if isinstance(output, list) and len(output) == call.rows:  # an entry a row, as of detectors
+        return True
     found = [t for _, t in trees.leaves(output) if isinstance(t, Tensor)]
     return not found or any(t.ndim and len(t) == call.rows for t in found)
 
@@ -115,21 +137,40 @@ def _recorded(t: Tensor) -> Tensor:
     return t.detach().clone().requires_grad_() if is_continuous(t) else t
 
 
-def _remedies(call: Call) -> Iterator[BadArgument]:
-    """A refusal for each change with which the model answers."""
+def _remedy(call: Call, error: Exception, until: float) -> BadArgument | None:
+    """A refusal that names a change with which the model answers; the error is told of what was not tried."""
     parameters = call.model.parameters() if isinstance(call.model, nn.Module) else ()
     like = next((p for p in parameters if p.is_floating_point()), torch.zeros(()))
-    for shape in SHAPES:
-        for numbers in NUMBERS:
-            try:
-                changed = numbers.fn(call.inputs, like)
-                inputs = shape.fn(changed, like)
-                other = replace(call, inputs=inputs, rows=count_rows(inputs))
-            except Exception:  # noqa: BLE001 - a change that makes no sense here
-                continue
-            idle = changed is call.inputs and numbers is not AS_GIVEN
-            if not idle and inputs is not call.inputs and _answers(other):
-                yield _refusal(call, like, shape, numbers)
+    tried, left = 0, list[str]()
+    for shape, numbers in _likeliest(error):
+        try:
+            changed = numbers.fn(call.inputs, like)
+            inputs = shape.fn(changed, like)
+            other = replace(call, inputs=inputs, rows=count_rows(inputs))
+        except Exception:  # noqa: BLE001 - a change that makes no sense here
+            continue
+        if inputs is call.inputs or (changed is call.inputs and numbers is not AS_GIVEN):
+            continue
+        if tried == TRIES or time.perf_counter() > until:
+            left.append(_spelt(call, like, shape, numbers))
+            continue
+        tried += 1
+        if _answers(other):
+            return _refusal(call, like, shape, numbers)
+    if left and hasattr(error, "add_note"):
+        error.add_note(f"Not tried, as enough calls of the model had failed: {', '.join(left)}.")
+    return None
+
+
+def _likeliest(error: Exception) -> Iterator[tuple[Change, Change]]:
+    """Ways to give the inputs otherwise, (shape, numbers), in the order in which they are to be tried."""
+    if isinstance(error, TypeError) and _ARGUMENTS.search(str(error)):  # which no other numbers would mend
+        yield from ((shape, AS_GIVEN) for shape in (*ARGUMENTS, FIRST))
+        return
+    shapes = [(shape, AS_GIVEN) for shape in (*ARGUMENTS, *SHAPES, FIRST)]
+    others = [(AS_GIVEN, numbers) for numbers in NUMBERS[1:]]
+    yield from [*others, *shapes] if _NUMBERS.search(str(error)) else [*shapes, *others]
+    yield from ((shape, numbers) for shape, _ in shapes for numbers in NUMBERS[1:])
 
 
 def _unlike(call: Call) -> BadArgument | None:
@@ -149,9 +190,15 @@ def _unlike(call: Call) -> BadArgument | None:
 
 def _refusal(call: Call, like: Tensor, shape: Change, numbers: Change) -> BadArgument:
     single = isinstance(call.inputs, Tensor)
-    x = numbers.code.format(x="x" if single else "t", dtype=like.dtype, device=str(like.device))
-    code = shape.code.format(x=x) + ("" if single or "inputs" in shape.code else " for each tensor t")
     called = "model(x)" if single else "model(**inputs)" if isinstance(call.inputs, Mapping) else "model(*inputs)"
     given = f"{describe(call.inputs)}, which the model does not take as {called}"
     told = f" ({shape.words})" if shape.words else ""
-    return BadArgument("inputs", given, "inputs that it answers", f"It answers {code}{told}.")
+    answers = f"It answers {_spelt(call, like, shape, numbers)}{told}."
+    return BadArgument("inputs", given, "inputs that it answers", answers)
+
+
+def _spelt(call: Call, like: Tensor, shape: Change, numbers: Change) -> str:
+    """How a change is written."""
+    single = isinstance(call.inputs, Tensor)
+    x = numbers.code.format(x="x" if single else "t", dtype=like.dtype, device=str(like.device))
+    return shape.code.format(x=x) + ("" if single or "inputs" in shape.code else " for each tensor t")

@@ -13,7 +13,9 @@
 | Each([...]) | several of the above at once |
 
 Several targets share the forward passes; results then have a leading dimension T, equal to a loop over the targets.
-Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise.
+Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise. Of a detector,
+which answers a list with a dict for each picture, lambda found: torch.stack([each["scores"].max() for each in found])
+is the score of the surest box in each; its pictures are the rows of one tensor, torch.stack(pictures).
 """
 
 from __future__ import annotations
@@ -107,6 +109,8 @@ def tensor_of(output: Any) -> Tensor:
 
 def prepare(target: Any, rows: int) -> Any:
     """A target of any spelling, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask, an Each."""
+    if type(target) is int:
+        return (target,)
     if isinstance(target, Each):
         if isinstance(target.targets, str) or not isinstance(target.targets, Iterable):
             refuse("target", f"Each({target.targets!r})", "Each([...]), a list of targets", kind=BadType)
@@ -127,6 +131,8 @@ def prepare(target: Any, rows: int) -> Any:
 
 def selector(target: Any, rows: int) -> Selector:
     """The Selector for a prepared target."""
+    if target is None or isinstance(target, (tuple, Tensor)):
+        return Selector(target, rows, lambda y, k: indexed(tensor_of(y), target, k))
     if isinstance(target, Each):
         parts = [selector(t, rows) for t in target.targets]
         return Selector(target, rows, lambda y, k: torch.cat([p(y, k).reshape(-1, rows * k) for p in parts]), True)
@@ -136,9 +142,7 @@ def selector(target: Any, rows: int) -> Selector:
         return Selector(target, rows, lambda y, k: columns(tensor_of(y)), True)
     if isinstance(target, str):
         return Selector(target, rows, lambda y, k: largest(tensor_of(y)))
-    if callable(target):
-        return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
-    return Selector(target, rows, lambda y, k: indexed(tensor_of(y), target, k))
+    return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
 
 
 def settle(target: Any, output: Any, rows: int) -> Any:
@@ -225,5 +229,6 @@ def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
         return score.T
     if score.numel() != rows:
         given = f"a callable that returned shape {tuple(score.shape)}"
-        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)")
+        counted = f"The inputs have {rows} rows by their first dimension; pictures in a list are torch.stack(list)."
+        refuse("target", given, f"({rows},), one score a row, or ({rows}, T)", counted)
     return score.reshape(rows)

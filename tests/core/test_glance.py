@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from unittest import mock
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import enodo
-from enodo.core import glance
+from enodo.core import glance, registry
 from enodo.core.explain import explain
 
 MODEL = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).double().eval()
@@ -20,12 +21,14 @@ X = torch.linspace(-1, 1, 10, dtype=torch.float64).view(2, 5)
 class Doubling(nn.Module):
     """Changes its input, and a layer's output, in place."""
 
-    def __init__(self) -> None:
+    def __init__(self, quietly: bool = False) -> None:
         super().__init__()
-        self.body, self.act = nn.Linear(5, 3).double(), nn.Softplus()
+        self.body, self.act, self.quietly = nn.Linear(5, 3).double(), nn.Softplus(), quietly
 
     def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.act(self.body(x.mul_(2)))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.quietly):
+            x.mul_(2)
+        h: Tensor = self.act(self.body(x))
         return h.add_(1)
 
 
@@ -58,7 +61,7 @@ PLAIN = {
     "mask": (MODEL, X, "gradient_x_activation", {"target": torch.tensor([True, False, True]), "multiply": False}),
     "function": (lambda x: x.square().sum(1), X, "gradient", {"absolute": True}),
     "in float32": (nn.Linear(5, 1).eval(), X.float(), "gradient", {}),
-    "in place": (Doubling().eval(), X, "gradient", {"target": 0}),
+    "in place, without a graph": (Doubling(quietly=True).eval(), X, "gradient", {"target": 0}),
     "batch_size": (MODEL, X, "gradient", {"target": 0, "batch_size": 2}),
     "one row": (MODEL, X[:1], "gradient", {"target": 0}),
     "path": (MODEL, X, "integrated_gradients", {"target": [1, 0]}),
@@ -123,6 +126,7 @@ FULL = {
     "nested inputs": (lambda a, b: (a * b).sum(1), (X, X), "gradient", {}),
     "fewer rows a pass": (MODEL, X, "gradient", {"target": 0, "batch_size": 1}),
     "a graph": (MODEL, X, "gradient", {"target": 0, "create_graph": True}),
+    "in place": (Doubling().eval(), X, "gradient", {"target": 0}),
     "a large input": (lambda x: x.sum(1), torch.ones(1, 5000), "gradient", {}),
     "a fused layer": (nn.MultiheadAttention(4, 2).eval(), torch.ones(1, 4), "activation", {"wrt": "out_proj"}),
     "a buffer changed": (nn.Dropout().train(), X[:, :1], "gradient", {}),
@@ -138,6 +142,64 @@ def test_what_is_not_plain_is_asked_in_full(case):
         warnings.simplefilter("ignore")
         _, _, glanced = both(model, x, method, **terms)
     assert not glanced
+
+
+def test_what_changes_its_inputs_has_the_slope_from_before():
+    model = Doubling().eval()
+    x = X.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x.clone())[:, 1].sum(), x)
+    assert torch.equal(enodo.explain(model, X, "gradient", target=1).tensor, slope)
+
+
+@mock.patch.dict(registry._cards)
+def test_a_method_that_answers_with_a_graph_leaves_it_behind():
+    scale = torch.ones(5, dtype=torch.float64, requires_grad=True)
+    enodo.method("scaled", claims="once")(lambda q: q.gradient()[1] * scale)
+    found, full, _ = both(MODEL, X, "scaled", target=1)
+    assert not found.tensor.requires_grad
+    assert torch.equal(found.tensor, full.tensor)
+
+
+def changed_layer(model: nn.Sequential) -> None:
+    model[0] = nn.Linear(5, 4).double()
+
+
+def changed_numbers(model: nn.Sequential) -> None:
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+
+
+def hooked(model: nn.Sequential) -> None:
+    model[0].register_forward_hook(lambda m, args, out: out * 3)
+
+
+def wrapped(model: nn.Sequential) -> None:
+    model.append(nn.Sequential(nn.Linear(3, 3).double(), nn.Tanh()))
+
+
+def another_forward(model: nn.Sequential) -> None:
+    model[1].forward = torch.sin
+
+
+@pytest.mark.parametrize("change", [changed_layer, changed_numbers, hooked, wrapped, another_forward])
+@pytest.mark.parametrize(("method", "terms"), [("gradient", {}), ("activation", {"wrt": ""})])
+def test_a_model_that_has_changed_is_met_as_it_is(change, method, terms):
+    model = copy.deepcopy(MODEL)
+    before = enodo.explain(model, X, method, target=0, **terms)
+    change(model)
+    found, full, glanced = both(model, X, method, target=0, **terms)
+    assert glanced
+    assert not torch.equal(found.tensor, before.tensor)
+    assert torch.equal(found.tensor, full.tensor)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(), nn.BatchNorm1d(4).double()])
+def test_a_model_whose_layer_goes_into_training_is_asked_in_full(layer):
+    model = copy.deepcopy(MODEL).insert(1, layer.eval())
+    assert both(model, X, "gradient", target=0)[2]
+    layer.train()
+    with pytest.warns(enodo.TrainModeWarning):
+        assert not both(model, X, "gradient", target=0)[2]
 
 
 class Fused(nn.Module):

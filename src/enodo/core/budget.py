@@ -50,8 +50,8 @@ class Budget:
     """Rows a pass may have; shared by all blocks of one call."""
 
     def __init__(self, batch_size: int | str, weights: int, row_bytes: int) -> None:
-        guess = GROWTH * row_bytes + weights  # bytes of activations a row
-        self.light = guess < LIGHT
+        guess = guessed(row_bytes, weights)
+        self.light = light(row_bytes, weights)
         self.fixed = batch_size != "auto"
         self.tried = 0  # rows of the last pass begun
         self.row_cost: float | None = None  # measured bytes that a graph keeps, a row
@@ -132,6 +132,16 @@ class Budget:
     def pin(self, rows: int) -> None:
         """Have all passes of this many rows at most, as if it had been asked for."""
         self.fixed, self.limit, self.crossed, self.wide, self.curious = True, rows, rows, None, False
+
+
+def guessed(row_bytes: int, weights: int) -> int:
+    """Bytes of activations a row, of so many bytes of input and parameters."""
+    return GROWTH * row_bytes + weights
+
+
+def light(row_bytes: int, weights: int = 0) -> bool:
+    """Whether a pass is so small that there is nothing to measure or to save."""
+    return guessed(row_bytes, weights) < LIGHT
 
 
 def _evenly(left: int, most: int) -> int:

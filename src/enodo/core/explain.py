@@ -82,27 +82,25 @@ def explain(
     options = {name: plain(value) for name, value in options.items()}
     card = with_options(card_of(method), options)
     check_options(card, options)
-    log = Log(progress)
     try:
-        if "once" in card.claims and progress is False:
-            found = glanced(card, options, model, inputs, terms)
-            if found is not None:
-                found.seconds = time.perf_counter() - started
-                return found
-        question = ask(model, inputs, log=log, needs=card.needs, **terms)
-        answers = list(answered(question, card, options))
+        found = glanced(card, options, model, inputs, terms) if progress is False and "once" in card.claims else None
+        if found is None:
+            found = _in_full(card, options, model, inputs, Log(progress), terms)
     except Exception as error:
         remark(error, inputs)
         raise
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def _in_full(card: Card, options: dict[str, Any], model: Any, inputs: Any, log: Log, terms: Any) -> Attribution:
+    """The answer of a method to any question, but for its seconds."""
+    try:
+        question = ask(model, inputs, log=log, needs=card.needs, **terms)
+        answers = list(answered(question, card, options))
     finally:
         log.close()
-    about = {
-        "method": card.name,
-        "options": card.defaults | options,
-        "seconds": time.perf_counter() - started,
-        "batch_size": question.budget.limit,
-    }
-    return gathered(question, card, answers, about)
+    return gathered(question, card, answers, options)
 
 
 def ask(

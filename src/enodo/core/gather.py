@@ -25,9 +25,9 @@ CANCELS = (
 
 
 def gathered(
-    question: Question, card: Card, answers: list[tuple[Question, Values]], about: dict[str, Any]
+    question: Question, card: Card, answers: list[tuple[Question, Values]], options: dict[str, Any]
 ) -> Attribution:
-    """One Attribution from the answers to all blocks."""
+    """One Attribution from the answers to all blocks, but for its seconds."""
     scored = "score" in card.needs
     first = answers[0][0]
     lead = first.lead_of(answers[0][1])  # 1 for several targets or neurons
@@ -52,6 +52,8 @@ def gathered(
     stderr = [q.present(q.memo["stderr"], lead) for q, _ in answers if "stderr" in q.memo]
     return Attribution(
         values=_joined(trees_, lead, dims),
+        method=card.name,
+        options=card.defaults | options,
         scores=scores,
         baseline_scores=base,
         delta=delta if own is None else own,
@@ -62,10 +64,10 @@ def gathered(
         of=question.of_name,
         seed=question.seed if drawn or "stderr" in first.memo else None,
         rows=question.log.rows,
+        batch_size=question.budget.limit,
         notes=list(question.log.notes),
         details=_details(answers, 0 if scores is None else scores.ndim - 1),
         **provenance(question.call.model),
-        **about,
     )
 
 
@@ -120,7 +122,7 @@ def gap(values: Values, scores: Tensor, base: Tensor) -> Tensor:
 
 def sums_up(parts: list[Tensor | None]) -> bool:
     """Whether the sum of all is finite: then they are. (An infinite sum may have finite terms.)"""
-    return cmath.isfinite(sum([t.sum().item() for t in parts if t is not None]))
+    return cmath.isfinite(sum([(t.sum() if t.numel() > 1 else t).item() for t in parts if t is not None]))
 
 
 def _is_finite(t: Tensor) -> bool:

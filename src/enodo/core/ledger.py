@@ -35,10 +35,11 @@ class Entry:
 
     def broadcasts(self, xs: Sequence[Tensor]) -> bool:
         """Whether arithmetic on entries, alone or of one row, needs no copies for each of these operands' rows."""
-        return not self.readers or all(
-            x.shape == x0.shape or (x.shape[:1] == (self.readers,) and x0.shape == (1, *x.shape[1:]))
-            for x, x0 in zip(xs, self.xs, strict=True)
-        )
+        for x, x0 in zip(xs, self.xs, strict=True) if self.readers else ():
+            shape, one = x.shape, x0.shape
+            if shape != one and not (shape[:1] == (self.readers,) and one == (1, *shape[1:])):
+                return False
+        return True
 
 
 class Unpairable(Exception):

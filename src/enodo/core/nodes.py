@@ -61,7 +61,7 @@ def _for_each_row(at: Entry, op: Op) -> Entry:
 def ruled(call: Bound, name: str, rule: Rule, at: Entry | None, true: Entry | None) -> Any:
     """A call whose gradient is a rule's; `at` and `true` are the same call in other passes (see `Rules`)."""
     xs = call.operands
-    if true is not None or not isinstance(rule, Slope) or not {type(x) for x in xs} <= _PLAIN:
+    if true is not None or not isinstance(rule, Slope) or not _PLAIN.issuperset(map(type, xs)):
         return Ruled.apply(call, name, rule, at, true, *xs)  # type: ignore[no-untyped-call]
     op = done(call, name, rule, xs, [is_live(x) for x in xs])
     op.at = at if at is None or at.broadcasts(xs) else _for_each_row(at, op)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from .errors import is_users
+from .products import done
 
 Path = tuple[Any, ...]
 
@@ -192,11 +193,11 @@ class Bound:
     def __call__(self, *operands: Tensor) -> Any:
         """The result with these operands in the place of the call's own."""
         args, kwargs = self._with(self.paths, operands)
-        return self.func(*args, **kwargs)
+        return done(self.func, args, kwargs)
 
     def as_given(self) -> Any:
         """The result with the call's own operands."""
-        return self.func(*self.args, **self.kwargs)
+        return done(self.func, self.args, self.kwargs)
 
     def _with(self, paths: Sequence[Path], tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with these tensors at these paths."""

@@ -25,6 +25,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
 from .operations import is_about, out_of_place, rests, spelling, tensors_in
+from .products import done
 from .reach import SLIDING, Patch, pointwise
 from .record import Record, Unsuited, tensors_of, writes_into
 from .transforms import storage_of
@@ -118,7 +119,7 @@ class Replay(TorchFunctionMode):
         about = is_about(func)
         free = self.read or any(map(self._may_differ, given))
         if not partly:
-            out = func(*args, **kwargs)
+            out = done(func, args, kwargs)
             self.read = self.read or (free and not about and not any(True for _ in tensors_of(out)))
             return self._counted(spelt.name, out, free)
         if about:
@@ -219,7 +220,7 @@ class Replay(TorchFunctionMode):
         real = [self.whole(a) for a in args]
         if target is not None:
             real[0] = real[0].clone()
-        out = self._counted(name, func(*real, **{k: self.whole(v) for k, v in kwargs.items()}), True)
+        out = self._counted(name, done(func, real, {k: self.whole(v) for k, v in kwargs.items()}), True)
         if target is None:
             return out
         self.known[target], self.free[target] = out, True

@@ -12,6 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import tree as trees
 from .operations import rests, spelling, tensors_in
+from .products import done
 from .transforms import storage_of
 
 
@@ -54,7 +55,7 @@ class Record(TorchFunctionMode):
             if self._has_other_names(target):
                 raise Unsuited
             self._set_aside(target)
-        out = func(*args, **kwargs)
+        out = done(func, args, kwargs)
         for t in given if writes else ():
             self._versions[t] = version_of(t)
         for t in tensors_of(out):

@@ -52,6 +52,7 @@ from .operations import (
 )
 from .pairs import Pairs
 from .points import bend
+from .products import done
 from .tables import Bend, Decompose, Depends, Plain, Refuse, Rule, Table, UnknownOperation, own
 from .transforms import has_path, level
 
@@ -190,8 +191,7 @@ class Rules(TorchFunctionMode):
         if isinstance(treatment, Plain):
             self._tell(met.name, "linear")
             if not self._keeps or treatment.moves or not (in_place or computes(func, args, kwargs)):
-                by = treatment.by if treatment.alone or self.pairs else None
-                return (by or func)(*args, **kwargs)
+                return done((treatment.by if treatment.alone or self.pairs else None) or func, args, kwargs)
             treatment = own  # what its gradient keeps are then values that no rule has bent
         if isinstance(treatment, Bend) and self._bends and not (in_place and args and args[0]._is_view()):
             out = func(*args, **kwargs)

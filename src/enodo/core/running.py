@@ -20,6 +20,7 @@ from .errors import refuse
 from .lasting import dataclass, replace
 from .places import Visit, Where, captured
 from .points import OUTPUT, Point, Stop, Watched, part_of
+from .products import may_pay
 from .rules import Rules
 from .state import State, without_compiling
 from .watch import Constants, Load, Watch
@@ -148,16 +149,17 @@ def _forward(
                 layers.append((of, _capture(of, call.rows, seen, leave=ends)))
             around.append(Watched(layers))
         tracker = next((v.tracker(call.inputs, call.rows) for v in visits if v.where.ids), None)
-        frozen = constants is not None and not constants.light and not keep
+        frozen = grad and constants is not None and not constants.light and not keep
+        looks = frozen if grad else state.shortcuts or may_pay(call.inputs, state.weights // 4)
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
-        if tracker or measure or stand_ins or (grad and frozen) or (state.shortcuts and not grad):
+        if tracker or measure or stand_ins or looks:
             watch = Watch(constants if frozen else None, tracker, measure, stand_ins, rules)
             around.append(watch)
         elif rules is not None:
             around.append(rules)
         within = hooked or tracker is not None or rules is not None
-        if grad and (within or frozen):
+        if frozen or (grad and within):
             around.append(disable_saved_tensors_hooks(_RECOMPUTED))
         if _may_compile() and (state.compiled or around or _modes()):
             around.insert(0, without_compiling())

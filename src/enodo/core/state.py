@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,42 @@ from .points import is_hooked
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
 _OVER_ROWS = nn.modules.batchnorm._BatchNorm
-
+_SPREAD = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 Versions = tuple[tuple[int, int], ...]  # of buffers: which tensors they are, and how often each was written into
 _quiet: weakref.WeakKeyDictionary[nn.Module, Versions] = weakref.WeakKeyDictionary()  # buffers no pass has changed
 
 
-@lru_cache(maxsize=4096)
-def _kind(layer: type) -> tuple[bool, bool, bool, bool, bool]:
-    """Of a class: may torch run it as one operation, does it act differently in train mode, is it compiled.
+class Kind(NamedTuple):
+    """What is uncommon about a class of layers."""
 
-    May it write into buffers in eval mode, and may it draw random numbers then: torch's own modules do not, but two.
-    """
+    fused: bool  # torch may run it as one operation
+    wary: bool  # it acts differently in train mode
+    compiled: bool
+    own: bool  # it may write into buffers in eval mode, which torch's own modules do not
+    draws: bool  # it may draw random numbers then, as two of torch's own do
+
+
+@lru_cache(maxsize=4096)
+def _kind(layer: type) -> Kind | None:
+    """What is uncommon about a class of layers, if anything."""
     compiled = _is_compiled(getattr(layer, "forward", None))  # TorchScript has none
     own = not layer.__module__.startswith("torch.nn.")
     draws = own or issubclass(layer, (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d))
-    return issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own, draws
+    kind = Kind(issubclass(layer, _FUSED), issubclass(layer, _IN_TRAINING), compiled, own, draws)
+    return kind if any(kind) else None
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """The model and all layers in it; a loop of our own, since `modules()` costs a small model's whole pass."""
+    found, met = [model], {id(model)}
+    for m in found:  # grows as it goes
+        if m._modules:
+            for child in m._modules.values():
+                if child is not None and id(child) not in met:
+                    met.add(id(child))
+                    found.append(child)
+    return found
 
 
 def _is_compiled(fn: Any) -> bool:
@@ -63,29 +83,29 @@ class State:
         mixes = draws = False
         copies: dict[int, Tensor] = {}
         versions: list[tuple[int, int]] = []
-        todo, met = [model], {id(model)}
-        for m in todo:  # grows as it goes; a loop of our own, since `modules()` costs a small model's whole pass
-            if inner := m._modules:
-                for child in inner.values():
-                    if child is not None and id(child) not in met:
-                        met.add(id(child))
-                        todo.append(child)
-            fused, wary, made, own, drawing = _kind(type(m))  # type: ignore[arg-type]  # mypy holds them for unhashable
-            compiled = compiled or made or m._compiled_call_impl is not None or "_orig_mod" in inner
+        held: list[Tensor | None] = []
+        for m in _layers(model):
+            compiled = compiled or m._compiled_call_impl is not None
+            draws = draws or m.training or is_hooked(m)
             if "forward" in vars(m):
-                compiled, drawing = compiled or _is_compiled(m.forward), True
-            draws = draws or drawing or m.training or is_hooked(m)
-            shortcuts = shortcuts or fused
-            training = training or (wary and m.training)
-            mixes = mixes or (wary and m.training and isinstance(m, _OVER_ROWS))
-            for held in (m._parameters, m._buffers):
-                for t in held.values() if held else ():
-                    if t is not None:
-                        weights += t.nbytes
-                        if t.is_inference():
-                            copies[id(t)] = t.detach().clone()
-                        elif own and held is m._buffers:
-                            versions.append((id(t), t._version))
+                compiled, draws = compiled or _is_compiled(m.forward), True
+            if m._modules:
+                compiled = compiled or "_orig_mod" in m._modules
+            if m._parameters:
+                held += m._parameters.values()
+            if m._buffers:
+                held += m._buffers.values()
+            if kind := _kind(type(m)):  # type: ignore[arg-type]  # mypy holds them for unhashable
+                compiled, shortcuts, draws = compiled or kind.compiled, shortcuts or kind.fused, draws or kind.draws
+                training = training or (kind.wary and m.training)
+                mixes = mixes or (kind.wary and m.training and isinstance(m, _OVER_ROWS))
+                own = m._buffers.values() if kind.own else ()
+                versions += [(id(t), t._version) for t in own if t is not None and not t.is_inference()]
+        for t in held:
+            if t is not None:
+                weights += t.nbytes
+                if t.is_inference():
+                    copies[id(t)] = t.detach().clone()
         return State(weights, compiled, training, shortcuts, copies, tuple(versions), mixes, draws)
 
     def writes(self, model: Any) -> bool:
@@ -128,12 +148,16 @@ def in_train_mode(model: nn.Module) -> bool:
 
 def eager(model: Any) -> Any:
     """The model itself, out of wrappers that hide its layers and operations (of torch.compile, torch.export ...)."""
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return eager(model.module)
-    if isinstance(model, torch.export.ExportedProgram):
-        return model.module()
+    inner: Any
     if isinstance(model, nn.Module):
-        inner = model._modules["_orig_mod"] if "_orig_mod" in model._modules else None  # noqa: SIM401  no `get` in TorchScript
+        if isinstance(model, _SPREAD):
+            inner = model.module
+        elif "_orig_mod" in model._modules:
+            inner = model._modules["_orig_mod"]
+        else:
+            return model
+    elif isinstance(model, torch.export.ExportedProgram):
+        return model.module()
     else:
         inner = getattr(model, "_torchdynamo_orig_callable", None)
     return model if inner is None else eager(inner)

@@ -109,6 +109,8 @@ def tensor_of(output: Any) -> Tensor:
 
 def prepare(target: Any, rows: int) -> Any:
     """A target of any spelling, checked: None, a name, a callable, a tuple, a LongTensor (rows, d), a Mask, an Each."""
+    if type(target) is int:
+        return (target,)
     if isinstance(target, Each):
         if isinstance(target.targets, str) or not isinstance(target.targets, Iterable):
             refuse("target", f"Each({target.targets!r})", "Each([...]), a list of targets", kind=BadType)
@@ -129,6 +131,8 @@ def prepare(target: Any, rows: int) -> Any:
 
 def selector(target: Any, rows: int) -> Selector:
     """The Selector for a prepared target."""
+    if target is None or isinstance(target, (tuple, Tensor)):
+        return Selector(target, rows, lambda y, k: indexed(tensor_of(y), target, k))
     if isinstance(target, Each):
         parts = [selector(t, rows) for t in target.targets]
         return Selector(target, rows, lambda y, k: torch.cat([p(y, k).reshape(-1, rows * k) for p in parts]), True)
@@ -138,9 +142,7 @@ def selector(target: Any, rows: int) -> Selector:
         return Selector(target, rows, lambda y, k: columns(tensor_of(y)), True)
     if isinstance(target, str):
         return Selector(target, rows, lambda y, k: largest(tensor_of(y)))
-    if callable(target):
-        return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
-    return Selector(target, rows, lambda y, k: indexed(tensor_of(y), target, k))
+    return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
 
 
 def settle(target: Any, output: Any, rows: int) -> Any:
@@ -189,7 +191,8 @@ def _index(target: Any, rows: int) -> Any:
         if index.ndim > 2 or len(index) != rows:
             refuse("target", target, f"one index for each of the {rows} rows, or a single one")
         return index.long().reshape(rows, -1)
-    refuse("target", target, "None, an int, a tuple, a list, a tensor, a name or a callable", kind=BadType)
+    known = "None, an int, a tuple of ints and slices, a list, a tensor, a mask, a name or a callable"
+    refuse("target", target, known, kind=BadType)
 
 
 def _is_int(value: Any) -> bool:

@@ -21,6 +21,7 @@ from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .lookups import Tracker
 from .points import bend
+from .products import done
 from .rules import Rules
 from .transforms import bare, storage_of
 
@@ -73,6 +74,8 @@ class Watch(TorchFunctionMode):
         self.tracker = tracker
         self.stand_ins = stand_ins  # by id, tensors that calls are given in the place of others
         self.load = Load() if measure else None
+        # whether gradients go back through the pass, and not only tell rules what is on their path
+        self._pulls = rules is None or rules.record is None or rules.record.keep
 
     def __enter__(self) -> Watch:
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -86,7 +89,8 @@ class Watch(TorchFunctionMode):
             args, kwargs = trees.map_tree(self._stand_in, tuple(args)), trees.map_tree(self._stand_in, kwargs)
         if self.constants is not None:
             if not _NEVER.issuperset(map(type, args)):
-                args = [a if type(a) in _NEVER else self._constant(a) for a in args]
+                known = self.constants.get  # by id, of parameters that it keeps alive
+                args = [a if type(a) in _NEVER else (known(id(a)) or (a, self._constant(a)))[1] for a in args]
             if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
                 kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
@@ -94,12 +98,12 @@ class Watch(TorchFunctionMode):
             with self:
                 return open_bag(*args, **kwargs)
         try:
-            out = func(*args, **kwargs) if self.rules is None else self.rules.met(func, args, kwargs)
+            out = done(func, args, kwargs) if self.rules is None else self.rules.met(func, args, kwargs)
         except IndexError as error:
             if tracked:
                 refuse_ids(args, kwargs, error)
             raise
-        if func in _MISREAD and out.requires_grad and len(out) == 1:
+        if func in _MISREAD and out.requires_grad and out.shape[0] == 1 and self._pulls:
             bend(out, Tensor.contiguous)
         if self.load is not None and isinstance(out, Tensor):
             self.load.add(out)
@@ -113,15 +117,14 @@ class Watch(TorchFunctionMode):
         return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a
 
     def _constant(self, a: Any) -> Any:
-        if issubclass(type(a), nn.Parameter):
-            kept = self.constants.get(id(a)) if self.constants is not None else None
-            if kept is None or kept[0] is not a:  # asked first: reading a property of a tensor is an operation to modes
+        if isinstance(a, (tuple, list)):
+            if not _NEVER.issuperset(map(type, a)) and any(issubclass(type(t), nn.Parameter) for t in a):
+                return type(a)([self._constant(t) for t in a])
+        elif self.constants is not None and issubclass(type(a), nn.Parameter):
+            kept = self.constants.get(id(a))
+            if kept is None:  # asked first: reading a property of a tensor is an operation to modes
                 if not a.requires_grad:
                     return a
-                kept = (a, a.detach())
-                self.constants[id(a)] = kept  # type: ignore[index]
+                kept = self.constants[id(a)] = (a, a.detach())
             return kept[1]
-        listed = isinstance(a, (list, tuple)) and not _NEVER.issuperset(map(type, a))
-        if listed and any(issubclass(type(t), nn.Parameter) for t in a):
-            return type(a)([self._constant(t) for t in a])
         return a

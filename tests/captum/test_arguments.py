@@ -91,6 +91,12 @@ def test_baselines(name: str) -> None:
     assert not any(map(torch.equal, found, other))
 
 
+@pytest.mark.parametrize("name", taking("method"))
+def test_method(name: str) -> None:
+    found, other = (asked(name, seeded(Net()), method=f"riemann_{side}", n_steps=5) for side in ("left", "right"))
+    assert not any(map(torch.equal, found, other))
+
+
 @pytest.mark.parametrize("name", taking("attribute_to_layer_input") + taking("attribute_to_neuron_input"))
 def test_what_goes_into_a_layer_instead_of_what_comes_out(name: str) -> None:
     which = "attribute_to_neuron_input" if name.startswith("Neuron") else "attribute_to_layer_input"

@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import enodo
 from enodo.core.operations import is_operation, spelling
 from enodo.core.tables import Op, Pull, UnknownOperation
-from enodo.rules import GUIDED, Composite, audit
+from enodo.rules import FIRST, GUIDED, LAST, Composite, audit
+from enodo.rules import lrp as rules
 from enodo.testing.models import normal, seeded
+
+
+def lrp(model: Any, x: Tensor, **options: Any) -> Tensor:
+    return enodo.explain(model, x, "lrp", **options).tensor
 
 
 def doubled(op: Op) -> Pull:
@@ -46,8 +52,8 @@ def test_a_key_of_rules_is_a_type_a_name_or_a_pattern_of_modules(method: str) ->
         return enodo.explain(model, x, method, target=0, baseline=normal(2, 3, seed=1), rules=rules).tensor
 
     both, second = asked({torch.tanh: doubled}), asked({model[2][1]: doubled})
-    for rules in ({nn.Tanh: doubled}, {"*1": doubled, "2.0": lambda op: op.vjp}, {"1": doubled, "2.1": doubled}):
-        torch.testing.assert_close(asked(rules), both)
+    for keys in ({nn.Tanh: doubled}, {"*1": doubled, "2.0": lambda op: op.vjp}, {"1": doubled, "2.1": doubled}):
+        torch.testing.assert_close(asked(keys), both)
     torch.testing.assert_close(asked({"2.1": doubled}), second)
     assert not torch.allclose(second, both)
     for bad, match in (
@@ -125,3 +131,80 @@ def test_an_audit_says_why_attributions_need_not_add_up() -> None:
     assert "add up" not in str(audit(lambda x: x.relu().sum(1), normal(2, 3)))
     relevance = {row["operation"]: row["kind"] for row in audit(model, normal(2, 3), rules=Composite()).rows()}
     assert (relevance["mul"], relevance["entr"]) == ("linear", "unknown")
+
+
+class Block(nn.Module):
+    """A layer of its own, and one that is but a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.weight = nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 4) -> (B, 4)."""
+        return F.linear(self.second(self.first(x).relu()).relu(), self.weight)
+
+
+def nested() -> nn.Module:
+    return seeded(nn.Sequential(Block(), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)))
+
+
+PLACES: dict[str, tuple[Any, list[Any]]] = {
+    "a module": (lambda m: m[2], ["2"]),
+    "its name": (lambda m: "0.second", ["0.second"]),
+    "a container": (lambda m: "0", ["0.first", "0.second", "0"]),
+    "a pattern": (lambda m: "0.*", ["0.first", "0.second"]),
+    "a type": (lambda m: nn.Linear, ["0.first", "0.second", "2", "4"]),
+    "the first": (lambda m: FIRST, ["0.first"]),
+    "the last": (lambda m: LAST, ["4"]),
+    "all": (lambda m: torch.nn.functional.linear, ["0.first", "0.second", "0", "2", "4"]),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_where_a_rule_is_set(place: str) -> None:
+    """As many rules of one's own, set on modules, each of which says that it was asked."""
+    key, names = PLACES[place]
+    model, x = nested(), normal(2, 4)
+    asked: list[Any] = []
+
+    def telling(rule: Any) -> Any:
+        def shares(layer: Any) -> Any:
+            asked.append(layer.w)
+            return rule.shares(layer)
+
+        return type(rule)(shares)
+
+    found = lrp(model, x, target=1, rules={key(model): telling(rules.z_plus())})
+    weights = [dict(model.named_modules())[name].weight for name in names]
+    assert sorted(w.data_ptr() for w in asked) == sorted(w.data_ptr() for w in weights)
+    assert not torch.allclose(found, lrp(model, x, target=1))
+    assert torch.equal(found, lrp(model, x, target=1, rules={key(model): telling(rules.z_plus())}))
+
+
+def test_a_composite_of_ones_own() -> None:
+    model, x = nested(), normal(2, 4)
+    own = lrp(model, x, target=1, composite=Composite(rules.gamma(), first=rules.w_square(), last=rules.epsilon()))
+    rest = {"linear": rules.gamma(), "0.first": rules.w_square(), "4": rules.epsilon()}
+    torch.testing.assert_close(own, lrp(model, x, target=1, rules=rest))
+
+
+def test_unknown_names_of_modules_are_refused() -> None:
+    with pytest.raises(enodo.BadArgument, match=r"rules.*the name of no module.*0\.second"):
+        lrp(nested(), normal(2, 4), target=1, rules={"0.secnd": rules.gamma()})
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "gamma", "alpha1_beta0"])
+def test_complex_layers_hand_on_what_their_gradient_does(composite: str) -> None:
+    """Sums of complex numbers have no sign by which contributions could be told apart."""
+    w = torch.complex(normal(3, 4), normal(3, 4, seed=1))
+
+    def model(x: Tensor) -> Tensor:
+        y = torch.complex(x, x.flip(1)) @ w.mT
+        return (y.real.relu() + y.imag.relu()).sum(1)
+
+    x = normal(2, 4)
+    found = enodo.explain(model, x, "lrp", composite=composite, balance=True)
+    torch.testing.assert_close(found.tensor, enodo.explain(model, x, "input_x_gradient").tensor)
+    assert found.details["lost"].abs().max() < 1e-12

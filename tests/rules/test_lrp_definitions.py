@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
-from enodo.rules import FIRST, LAST, Composite
+from enodo.rules import FIRST
 from enodo.rules import lrp as rules
 from enodo.testing.models import normal, seeded
 
@@ -185,6 +185,14 @@ def test_a_value_on_two_ways_gets_both_shares() -> None:
     torch.testing.assert_close(found, lrp(lambda x: score(layer(x)), X, rules={FIRST: rules.flat()}) + X * v)
 
 
+def test_relevance_of_a_sum_that_cancels_is_nobodys() -> None:
+    """Of 2 - 2 and 1 + 3 flat gives each half of the score: that of zero has no parts to go to in proportion."""
+    x = torch.tensor([[2.0, 1.0, -2.0, 3.0]], dtype=X.dtype)
+    found = lrp(lambda x: score(F.linear(x[:, :2] + x[:, 2:], W[:, :2])), x, rules={FIRST: rules.flat()})
+    half = score(W[:, 1:2].T * 4) / 2
+    torch.testing.assert_close(found, half * torch.tensor([[0, 0.25, 0, 0.75]]))
+
+
 def test_at_layers_below_the_first_nothing_changes() -> None:
     net = seeded(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)))
     for wrt in ("0", "1", "2"):
@@ -215,83 +223,3 @@ def test_bad_boxes_and_rules_by_themselves_are_refused() -> None:
         enodo.explain(net, x, "guided_backprop", target=1, rules={"linear": rules.flat()})
     with pytest.raises(enodo.BadArgument, match="a rule of weights for 'avg_pool1d'"):
         lrp(nn.AvgPool1d(2), x, target=1, rules={"avg_pool1d": rules.gamma()})
-
-
-# ------------------------------------------------------------------ where a rule is set
-
-
-class Block(nn.Module):
-    """A layer of its own, and one that is but a function."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.weight = nn.Parameter(torch.zeros(4, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 4) -> (B, 4)."""
-        return F.linear(self.second(self.first(x).relu()).relu(), self.weight)
-
-
-def nested() -> nn.Module:
-    return seeded(nn.Sequential(Block(), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)))
-
-
-PLACES: dict[str, tuple[Any, list[Any]]] = {
-    "a module": (lambda m: m[2], ["2"]),
-    "its name": (lambda m: "0.second", ["0.second"]),
-    "a container": (lambda m: "0", ["0.first", "0.second", "0"]),
-    "a pattern": (lambda m: "0.*", ["0.first", "0.second"]),
-    "a type": (lambda m: nn.Linear, ["0.first", "0.second", "2", "4"]),
-    "the first": (lambda m: FIRST, ["0.first"]),
-    "the last": (lambda m: LAST, ["4"]),
-    "all": (lambda m: torch.nn.functional.linear, ["0.first", "0.second", "0", "2", "4"]),
-}
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_where_a_rule_is_set(place: str) -> None:
-    """As many rules of one's own, set on modules, each of which says that it was asked."""
-    key, names = PLACES[place]
-    model, x = nested(), normal(2, 4)
-    asked: list[Any] = []
-
-    def telling(rule: Any) -> Any:
-        def shares(layer: Any) -> Any:
-            asked.append(layer.w)
-            return rule.shares(layer)
-
-        return type(rule)(shares)
-
-    found = lrp(model, x, target=1, rules={key(model): telling(rules.z_plus())})
-    weights = [dict(model.named_modules())[name].weight for name in names]
-    assert sorted(w.data_ptr() for w in asked) == sorted(w.data_ptr() for w in weights)
-    assert not torch.allclose(found, lrp(model, x, target=1))
-    assert torch.equal(found, lrp(model, x, target=1, rules={key(model): telling(rules.z_plus())}))
-
-
-def test_a_composite_of_ones_own() -> None:
-    model, x = nested(), normal(2, 4)
-    own = lrp(model, x, target=1, composite=Composite(rules.gamma(), first=rules.w_square(), last=rules.epsilon()))
-    rest = {"linear": rules.gamma(), "0.first": rules.w_square(), "4": rules.epsilon()}
-    torch.testing.assert_close(own, lrp(model, x, target=1, rules=rest))
-
-
-def test_unknown_names_of_modules_are_refused() -> None:
-    with pytest.raises(enodo.BadArgument, match=r"rules.*the name of no module.*0\.second"):
-        lrp(nested(), normal(2, 4), target=1, rules={"0.secnd": rules.gamma()})
-
-
-@pytest.mark.parametrize("composite", ["epsilon", "gamma", "alpha1_beta0"])
-def test_complex_layers_hand_on_what_their_gradient_does(composite: str) -> None:
-    """Sums of complex numbers have no sign by which contributions could be told apart."""
-    w = torch.complex(normal(3, 4), normal(3, 4, seed=1))
-
-    def model(x: Tensor) -> Tensor:
-        y = torch.complex(x, x.flip(1)) @ w.mT
-        return (y.real.relu() + y.imag.relu()).sum(1)
-
-    x = normal(2, 4)
-    found = enodo.explain(model, x, "lrp", composite=composite, balance=True)
-    torch.testing.assert_close(found.tensor, enodo.explain(model, x, "input_x_gradient").tensor)
-    assert found.details["lost"].abs().max() < 1e-12

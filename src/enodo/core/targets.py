@@ -191,7 +191,8 @@ def _index(target: Any, rows: int) -> Any:
         if index.ndim > 2 or len(index) != rows:
             refuse("target", target, f"one index for each of the {rows} rows, or a single one")
         return index.long().reshape(rows, -1)
-    refuse("target", target, "None, an int, a tuple, a list, a tensor, a name or a callable", kind=BadType)
+    known = "None, an int, a tuple of ints and slices, a list, a tensor, a mask, a name or a callable"
+    refuse("target", target, known, kind=BadType)
 
 
 def _is_int(value: Any) -> bool:

@@ -148,3 +148,16 @@ def test_no_pass_is_larger_than_asked() -> None:
 def test_what_is_no_attribution_is_refused() -> None:
     with pytest.raises(BadArgument, match="attribution: got a float64 tensor"):
         check(x, linear, x)
+
+
+def test_values_that_pass_through_numbers_of_python_are_told_where_the_gap_is_large():
+    def read(t):  # sum(x) * sum(x), of which the second factor is a number to autograd
+        return t.sum(1) * torch.tensor([row.sum().item() for row in t], dtype=t.dtype)
+
+    x = torch.arange(1.0, 9.0, dtype=torch.float64).view(2, 4)
+    why = enodo.explain(read, x)
+    torch.testing.assert_close(why.delta, -read(x) / 2)  # the mean of the number along the way is half of it
+    said = why.check(read, x)["completeness"]
+    assert said.speaks_for is False
+    assert "enodo.audit(model, inputs)" in said.text
+    assert any(row["kind"] == "detached" for row in enodo.audit(read, x).rows())

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import enodo
 from enodo.core.rules import Rules
-from enodo.core.tables import PLAIN_TABLE, Op, Pull, Table, UnknownOperation
+from enodo.core.tables import PLAIN, PLAIN_TABLE, Op, Pull, Table, UnknownOperation
 from enodo.rules import GUIDED, RESCALE, audit, operation
 from enodo.testing.models import normal, seeded
 from tests.rules.nets import ACTIVATIONS, settled
@@ -139,6 +139,27 @@ def test_a_function_can_be_given_a_rule(key: Any) -> None:
     with pytest.raises(UnknownOperation, match=r"rules=\{'halved': rule\}"):
         enodo.explain(model, x, "deeplift")
     assert enodo.explain(model, x, "deeplift", rules={key: secant}).delta.abs().max() < 1e-12
+
+
+@torch.library.custom_op("enodo_tests::twice", mutates_args=())
+def _twice(x: Tensor) -> Tensor:
+    return x * 2
+
+
+_twice.register_autograd(lambda ctx, gradient: gradient * 2)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "lrp"])
+def test_an_operation_of_a_library_is_given_a_rule_as_its_error_says(method: str) -> None:
+    class Model(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ops.enodo_tests.twice(super().forward(x))  # type: ignore[no-any-return]
+
+    model, x = Model(3, 2, bias=False).double().eval(), normal(2, 3)
+    with pytest.raises(UnknownOperation, match=r"rules=\{'enodo_tests\.twice': rule\}"):
+        enodo.explain(model, x, method, target=1)
+    found = enodo.explain(model, x, method, target=1, rules={"enodo_tests.twice": PLAIN})
+    torch.testing.assert_close(found.tensor, enodo.explain(model, x, "input_x_gradient", target=1).tensor)
 
 
 def test_what_is_refused_is_placed_in_the_code_of_the_user() -> None:

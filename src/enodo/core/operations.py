@@ -72,7 +72,10 @@ def spelling(func: Callable[..., Any]) -> Spelling:
 def is_operation(name: str) -> bool:
     """Whether there is an operation of this name; those of torch.ops have their namespace in front."""
     spelt = name, f"{name}_", f"__{name}__"
-    return name in _OWN or "." in name or any(hasattr(home, own) for home in _HOMES for own in spelt)
+    space, dot, own = name.partition(".")
+    if dot:
+        return space.isidentifier() and hasattr(getattr(torch.ops, space), own)
+    return name in _OWN or any(hasattr(home, own) for home in _HOMES for own in spelt)
 
 
 def is_about(func: Callable[..., Any]) -> bool:

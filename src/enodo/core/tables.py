@@ -229,7 +229,7 @@ def modules_of(key: Any, model: Any) -> list[nn.Module] | None:
     if not isinstance(key, str):
         return None
     found = [m for name, m in named if name == key or fnmatchcase(name, key) or name.startswith(f"{key}.")]
-    if named and not found and any(c in key for c in "*?[."):
+    if named and not found and any(c in key for c in "*?[.") and not is_operation(key):
         names = [name for name, _ in named]
         refuse("rules", f"{key!r}, which is the name of no module", "a module of the model", nearest(key, names))
     return found or None

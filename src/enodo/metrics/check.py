@@ -172,6 +172,13 @@ def _same_score(a: Attribution, scores: Tensor) -> list[Finding]:
     return [Finding("score", False, f"{text}: the model, the inputs or the target are other ones.", told)]
 
 
+ROUNDING = 1e-12  # of float64: a share that is none
+LARGE = (
+    " That is a large gap: take more steps or samples before you rely on details. If it stays, what the model computes"
+    " passes gradients by (values detached, or read as numbers by .item()): enodo.audit(model, inputs) lists it."
+)
+
+
 def carried(a: Attribution) -> list[Finding]:
     """What the result itself carries, in words: completeness, settling, sampling."""
     found = []
@@ -182,7 +189,7 @@ def carried(a: Attribution) -> list[Finding]:
         good = worst <= LOOSE
         text = f"The parts add up to the change of the score ({_mean(way)}) but for {_percent(worst)} of it"
         text += "." if share.numel() == 1 else ", in the worst row."
-        text += "" if good else " That is a large gap: take more steps or samples before you rely on details."
+        text += "" if good else LARGE
         found.append(Finding("completeness", good, text, {"gap": a.delta, "share": share}))
     elif a.scores is not None:
         text = "This method does not promise parts that add up to the score: read which stand out, not their sum."
@@ -249,6 +256,6 @@ def _mean(t: Tensor) -> str:
 
 
 def _percent(share: float) -> str:
-    if not 0 < share < float("inf"):
-        return "all" if share else "none"
+    if share < ROUNDING or share == float("inf"):
+        return "all" if share > 1 else "none"
     return "less than 0.01%" if share < 1e-4 else f"{share:.2%}" if share < 0.1 else f"{share:.0%}"

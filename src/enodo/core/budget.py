@@ -38,6 +38,7 @@ SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targ
 GROWTH = 256  # bytes of activations guessed for each byte of input; 35 to 155 were measured on four networks
 GUESSED = 2 << 30  # bytes up to which a guess is trusted with a first pass of `FEW` rows
 LIGHT = 256 << 10  # bytes a row, guessed, below which there is nothing to measure or to save
+BRIEF = 4 << 20  # bytes a row, guessed, below which one pass may go unmeasured: pictures of 32 x 32
 UNLIMITED = 4096  # rows; more gains nothing
 CACHED = 8 << 20  # bytes of the largest tensor of a pass without a graph; 0.5 to 20 MiB were best on seven networks
 CROWD = 2048  # rows of such a pass; more gains nothing
@@ -142,6 +143,11 @@ def guessed(row_bytes: int, weights: int) -> int:
 def light(row_bytes: int, weights: int = 0) -> bool:
     """Whether a pass is so small that there is nothing to measure or to save."""
     return guessed(row_bytes, weights) < LIGHT
+
+
+def brief(row_bytes: int, weights: int = 0) -> bool:
+    """Whether a question of a pass or two is so small that measuring them would be what takes time."""
+    return guessed(row_bytes, weights) < BRIEF
 
 
 def _evenly(left: int, most: int) -> int:

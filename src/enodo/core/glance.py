@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import comparing, targets, vjp
-from .budget import Budget, is_out_of_memory, light
+from .budget import Budget, brief, is_out_of_memory
 from .draws import CERTAIN, Draws
 from .errors import EnodoError
 from .gather import described, gap, sums_up
@@ -65,7 +65,7 @@ class Glance:
     @property
     def x0(self) -> Values:
         """The baseline, zero."""
-        return Values((torch.zeros_like(self.inputs),))
+        return Values((torch.zeros_like(self.inputs[:1]).expand_as(self.inputs),))  # one row, seen to be that of all
 
     @cached_property
     def entry_x0(self) -> Values:
@@ -184,7 +184,7 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)
     point, name = locate(terms["wrt"], model, "wrt")
     special = point.path or point.call is not None or (point.layer is not None and likely_dim(point, ()))
-    if not budget.light or budget.limit < rows or special or (point.layer is None and point is not INPUT):
+    if not brief(inputs.nbytes // rows, state.weights) or budget.limit < rows or special or (point.layer is None and point is not INPUT):
         return None
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row
@@ -243,5 +243,5 @@ def _plain(inputs: Any) -> bool:
         and inputs.ndim > 0
         and inputs.numel() > 0
         and not inputs.is_inference()
-        and light(inputs.nbytes // inputs.shape[0])
+        and brief(inputs.nbytes // inputs.shape[0])
     )

@@ -184,7 +184,12 @@ def glanced(card: Card, options: dict[str, Any], model: Any, inputs: Any, terms:
     budget = Budget(terms["batch_size"], state.weights, inputs.nbytes // rows)
     point, name = locate(terms["wrt"], model, "wrt")
     special = point.path or point.call is not None or (point.layer is not None and likely_dim(point, ()))
-    if not brief(inputs.nbytes // rows, state.weights) or budget.limit < rows or special or (point.layer is None and point is not INPUT):
+    if (
+        not brief(inputs.nbytes // rows, state.weights)
+        or budget.limit < rows
+        or special
+        or (point.layer is None and point is not INPUT)
+    ):
         return None
     target = targets.prepare(terms["target"], rows)
     if callable(target) or isinstance(target, targets.Each) or target == "all":  # perhaps several scores a row

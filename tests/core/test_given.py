@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -185,6 +186,27 @@ class TestStructures:
             torch.testing.assert_close(ig(X, model=model, args=(seen,), batch_size=batch_size), 2 * ig(X))
             assert all(a is b for a, b in zip(seen.layers[0], before, strict=True))
             assert torch.equal(before[0], X[:1] + 1)
+
+    def test_what_cannot_be_copied_is_given_as_it_is(self):
+        seen = Keys()
+        seen.layers[0].append(X[:1])
+        seen.lock = threading.Lock()  # type: ignore[attr-defined]
+        met = set()
+
+        def model(x: Tensor, keys: Keys) -> Tensor:
+            met.add(id(keys))
+            return product(x)
+
+        torch.testing.assert_close(ig(X, model=model, args=(seen,)), ig(X))
+        assert met == {id(seen)}
+
+    def test_objects_that_know_each_other_are_looked_into_once(self):
+        """Forty that all name all others: 40^6 ways from one to another."""
+        ring = [Keys() for _ in range(40)]
+        for keys in ring:
+            keys.layers[0].extend(ring)
+        ring[7].layers[0].append(X[:1])
+        torch.testing.assert_close(ig(X, model=lambda x, keys: product(x), args=(ring[0],)), ig(X))
 
 
 class TestBaselines:

@@ -18,7 +18,8 @@ TOL = 1e-6  # of the difference of the scores
 
 def need_complete(model: Any, x: Any, x0: Any, **question: Any) -> None:
     """Complete, of the scores that the model has without rules."""
-    plain = [enodo.ask(model, at, **question).scores.detach() for at in (x, x0)]
+    asked = enodo.ask(model, x, baseline=x0, **{key: term for key, term in question.items() if key != "rule"})
+    plain = [asked.scores.detach(), asked.baseline_scores.detach()]
     for size in ("auto", 1):
         found = enodo.explain(model, x, "deeplift", baseline=x0, batch_size=size, **question)
         change = found.scores - found.baseline_scores

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import enodo
+from enodo.core.operations import spelling
 from enodo.testing.models import normal
 from tests.rules.nets import settled
 
@@ -237,3 +240,14 @@ def test_at_the_baseline_sorting_is_its_gradient() -> None:
     x = normal(2, 5)
     found = enodo.explain(lambda x: x.sort(1)[0][:, 1], x, "deeplift", baseline=x, multiply=False)
     assert torch.equal(found.tensor, (x == x.sort(1)[0][:, 1:2]).to(x.dtype))
+
+
+def test_names_that_torch_has_for_one_function_are_one_operation() -> None:
+    """torch.mm is torch.dsmm to a dictionary: which of the two names it was met by first must not matter."""
+    told: dict[Any, set[str]] = {}
+    for home in (torch, torch.Tensor, torch._C.TensorBase, F, torch.linalg, torch.special):
+        for func in vars(home).values():
+            if isinstance(func, (types.BuiltinFunctionType, types.MethodDescriptorType)):
+                told.setdefault(func, set()).add(spelling.__wrapped__(func).name)
+    assert "mm" in told[torch.dsmm]
+    assert all(len(names) == 1 for names in told.values())

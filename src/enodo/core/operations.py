@@ -28,7 +28,7 @@ _SAME = {
     "greater": "gt", "moveaxis": "movedim", "linalg_matmul": "matmul", "arctan": "atan", "arctanh": "atanh",
     "arcsin": "asin", "arccos": "acos", "arcsinh": "asinh", "arccosh": "acosh",
     "trapz": "trapezoid", "to_copy": "to", "lift_fresh_copy": "clone", "unsafe_view": "view", "unsafe_index": "index",
-    "sparse_mm": "mm", "spmm": "mm", "sparse_addmm": "addmm",
+    "sparse_mm": "mm", "spmm": "mm", "dsmm": "mm", "hsmm": "hspmm", "saddmm": "sspaddmm", "sparse_addmm": "addmm",
 }  # fmt: skip
 _IN_PLACE_OPERATORS = frozenset("iadd isub imul itruediv idiv ipow imatmul ifloordiv imod setitem".split())
 _ABOUT = frozenset(  # what is asked about a tensor, not about its values

@@ -86,7 +86,7 @@ class State:
         held: list[Tensor | None] = []
         for m in _layers(model):
             compiled = compiled or m._compiled_call_impl is not None
-            draws = draws or m.training or is_hooked(m)
+            draws = draws or getattr(m, "training", False) or is_hooked(m)  # frozen TorchScript has no mode
             if "forward" in vars(m):
                 compiled, draws = compiled or _is_compiled(m.forward), True
             if m._modules:

@@ -28,6 +28,10 @@ from .transforms import bare, storage_of
 # torch 2.13 misreads the gradient (1, C, h, w) of one row that attention has laid out among tokens, (1, h w, C), as one
 # with channels last: on a CPU, what goes back from a norm of fixed statistics is then another gradient.
 _MISREAD = frozenset((F.batch_norm, torch.batch_norm, F.instance_norm, torch.instance_norm))
+# What models ask of nearly every tensor, and what stands in for it answers alike.
+_ASKED = frozenset(
+    (Tensor.dim, Tensor.size, *(getattr(Tensor, n).__get__ for n in ("shape", "ndim", "dtype", "device")))
+)
 _NEVER = frozenset((Tensor, bool, int, float, type(None)))  # types of arguments that are and hold no parameter
 
 
@@ -84,15 +88,13 @@ class Watch(TorchFunctionMode):
         return self
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ASKED:
+            return func(*args, **kwargs or {})
         kwargs = kwargs or {}
         if self.stand_ins:
             args, kwargs = trees.map_tree(self._stand_in, tuple(args)), trees.map_tree(self._stand_in, kwargs)
         if self.constants is not None:
-            if not _NEVER.issuperset(map(type, args)):
-                known = self.constants.get  # by id, of parameters that it keeps alive
-                args = [a if type(a) in _NEVER else (known(id(a)) or (a, self._constant(a)))[1] for a in args]
-            if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
-                kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
+            args, kwargs = self._frozen(args, kwargs, self.constants.get)
         tracked = self.tracker is not None and (self.tracker.touches(args) or self.tracker.touches(kwargs.values()))
         if tracked and func is F.embedding_bag:
             with self:
@@ -112,6 +114,14 @@ class Watch(TorchFunctionMode):
             if self.rules is not None:
                 self.rules.begin()  # what has been done with the lookup is no code of the model
         return out
+
+    def _frozen(self, args: Any, kwargs: Any, known: Any) -> tuple[Any, Any]:
+        """Arguments with constants in the place of parameters; `known`: by id, of parameters that are kept alive."""
+        if not _NEVER.issuperset(map(type, args)):
+            args = [a if type(a) in _NEVER else (known(id(a)) or (a, self._constant(a)))[1] for a in args]
+        if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
+            kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
+        return args, kwargs
 
     def _stand_in(self, a: Any) -> Any:
         return self.stand_ins.get(id(a), a) if isinstance(a, Tensor) else a

@@ -67,10 +67,11 @@ def test_a_product_and_its_gradient_are_those_of_float64(name: str, asked: list[
     assert asked == [(ROWS, N), (ROWS, M)]
     theirs = both(lambda f, args, kwargs: f(*args, **kwargs), torch.float32)
     truth = both(lambda f, args, kwargs: f(*args, **kwargs), torch.float64)
-    for a, c, t in zip(ours, theirs, truth, strict=True):
+    # the way back has sums of twice as many terms, whose errors are the root of two larger
+    for a, c, t, error in zip(ours, theirs, truth, (3e-7, 4e-7), strict=True):
         assert a.is_contiguous()
         assert a.shape == t.shape
-        assert (a - t).norm() <= max(1.2 * (c - t).norm(), 3e-7 * t.norm())
+        assert (a - t).norm() <= max(1.2 * (c - t).norm(), error * t.norm())
 
 
 def test_rows_may_lie_in_any_dimensions_and_order(asked: list[tuple[int, ...]]) -> None:

@@ -23,6 +23,9 @@ class Slow(torch.nn.Module):
 def model(): return Slow()
 """
 
+# what is begun in the background of a shell ignores the signal
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
 TABLE = ["explain", "--model", "breast-cancer"]
 
 BAD = [
@@ -125,7 +128,7 @@ def test_ctrl_c_ends_with_130_and_a_word(here) -> None:
     start = [
         sys.executable,
         "-c",
-        "from enodo.cli import main; main()",
+        INTERRUPTIBLE + "from enodo.cli import main; main()",
         "explain",
         "x.json",
         "--model",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -214,3 +217,34 @@ def test_dropout_in_train_mode_is_of_one_draw_too():
 def test_an_audit_of_a_model_that_draws():
     found = audit(Masked(dropped).eval(), X)
     assert sum(calls for (name, _, _), calls in found.calls.items() if name == "sum") == 1
+
+
+WAITS = """
+import gc, sys, threading, torch
+from enodo.core.draws import state_of
+
+class Loop:
+    def __init__(self): self.own = self
+    def __del__(self): [None for _ in range(50)]
+
+def ask():
+    for _ in range(8000):
+        Loop()
+        state_of(torch.default_generator)
+
+sys.setswitchinterval(1e-6)
+gc.set_threshold(20, 2, 2)
+pool = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+for thread in pool: thread.start()
+for thread in pool: thread.join()
+assert gc.isenabled()
+print("answered", flush=True)
+"""
+
+
+def test_threads_do_not_block_each_other_where_garbage_is_collected_as_a_state_is_read():
+    """torch holds a generator's lock meanwhile, and who waits for that keeps all others from running."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    start = [sys.executable, "-c", WAITS]
+    done = subprocess.run(start, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.stdout == "answered\n", done.stderr

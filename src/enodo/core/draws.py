@@ -11,6 +11,7 @@ which the operations of this thread are seen, tells. The answer is kept for as l
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from .streams import named
 NEVER, TORCH, BEYOND = 0, 1, 2  # a model draws no random numbers, torch's, others
 _known: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by model, or by the code of a function
 _swapped = threading.RLock()  # held while a global generator is in a state of ours
+_reading = threading.Lock()
 
 States = list[tuple[Any, Any]]  # generators, each with its state
 
@@ -170,14 +172,14 @@ class Settled(TorchDispatchMode):
             return func(*args, **kwargs | {"generator": ours})
         with _swapped:
             theirs = _global_of(device)
-            before, started = theirs.get_state(), ours.get_state()
+            before, started = state_of(theirs), state_of(ours)
             try:
                 theirs.set_state(started)
                 return func(*args, **kwargs)
             finally:
-                ours.set_state(theirs.get_state())
+                ours.set_state(state_of(theirs))
                 theirs.set_state(before)
-                self.met = self.met or not torch.equal(started, ours.get_state())
+                self.met = self.met or not torch.equal(started, state_of(ours))
 
 
 @lru_cache(maxsize=4096)
@@ -224,10 +226,26 @@ def _states(generators: Any) -> States:
     return [(generator, _state(generator)) for generator in generators]
 
 
+def state_of(generator: torch.Generator) -> Tensor:
+    """The state of one of torch's generators, read so that threads cannot block each other.
+
+    torch locks the generator until there is a tensor to return. If making that has Python collect garbage, code may run
+    and another thread get its turn: should that one want the lock too, it waits for it, and all others for that one.
+    """
+    with _reading:
+        collects = gc.isenabled()
+        try:
+            gc.disable()
+            return generator.get_state()
+        finally:
+            if collects:
+                gc.enable()
+
+
 def _state(generator: Any) -> Any:
     """The state of a generator, as what can be compared."""
     if isinstance(generator, torch.Generator):
-        return generator.get_state().numpy().tobytes()
+        return state_of(generator).numpy().tobytes()
     if generator is random or isinstance(generator, random.Random):
         return generator.getstate()
     own = isinstance(generator, np.random.Generator)

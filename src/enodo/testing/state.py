@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.backends.cuda import flash_sdp_enabled, math_sdp_enabled, mem_efficient_sdp_enabled
 
 from enodo.core import tree as trees
+from enodo.core.draws import state_of
 
 
 class State:
@@ -42,7 +43,7 @@ class State:
                 yield f"torch.nn.modules.module.{name}", self._identities(value)
 
     def _process(self) -> Iterator[tuple[str, Any]]:
-        yield "torch's global random state", digest(torch.get_rng_state())
+        yield "torch's global random state", digest(state_of(torch.default_generator))
         if torch.cuda.is_available():
             yield "torch's random state on the GPU", digest(torch.cuda.get_rng_state())
         state: Any = np.random.get_state()  # noqa: NPY002  the global generator is what must not move

@@ -23,19 +23,18 @@ from .gather import described, gap, sums_up
 from .given import is_dense
 from .lasting import replace
 from .ledger import Ledger
-from .places import Visit, likely_dim
+from .places import likely_dim
 from .points import INPUT, OUTPUT, Point, Watched, locate
 from .registry import Card
 from .result import Attribution, provenance
 from .rules import Rules
-from .running import Call, forward, noticed
+from .running import Call, kept, noticed, watched
 from .state import State, eager
 from .streaming import Points
 from .tables import Table
 from .transforms import level
 from .values import Values
-from .watch import Constants
-from .where import AT_INPUTS
+from .watch import Constants, Watch
 
 
 class NotPlain(Exception):
@@ -89,7 +88,8 @@ class Glance:
     def at_baseline(self, rules: Rules, rows: int) -> tuple[Values, Any]:
         """Some rows of zeros, and the model's output there, under rules."""
         zero = self.entry_x0.map(lambda t: t[:rows])
-        return zero, self._run(zero.leaves[0], rules)[1]
+        with torch.enable_grad():
+            return zero, self._run(zero.leaves[0], rules)[1]
 
     def gradient_under(self, table: Table, on_unknown: Any, at: Ledger) -> tuple[Values, Values]:
         """The inputs, and what rules make of the gradient of the score there."""
@@ -130,13 +130,18 @@ class Glance:
             x = x.detach().clone().requires_grad_()  # to write into it is an error then, and takes a full question
             output = self._output(x)
         else:
-            visit = Visit(AT_INPUTS, None, True, False, None)
-            call = replace(self.call, inputs=x, rows=x.shape[0])
-            output, _ = forward(call, OUTPUT, [visit], grad=True, constants=self.constants, rules=rules)
-            (x,) = visit.sight.leaves[0]
-            self._check_quiet()
+            x = x.detach().requires_grad_()
+            output = self._under(x.clone(), rules)
         self.forwarded += x.shape[0]
         return x, output
+
+    def _under(self, x: Tensor, rules: Rules) -> Any:
+        """The model's output under rules, at a tensor that is not the caller's."""
+        rules.start(x)
+        around = [Watch(self.constants, None, False, rules=rules), kept()]
+        output = watched(replace(self.call, inputs=x), around, True, True, rules)
+        self._check_quiet()
+        return output
 
     def _output(self, x: Tensor) -> Any:
         """The model's output at a copy of the points."""

@@ -221,5 +221,21 @@ def part_of(value: Any, point: Point) -> Any:
 
 
 def bend(t: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
-    """Have `fn` change the gradient of a value before it goes on, where one arrives."""
-    t.register_hook(lambda g: None if g is None else fn(g))
+    """Have `fn` change the gradient of a value that has just been computed, before it goes on, where one arrives.
+
+    The node is told rather than the tensor, whose hooks take as long as an operation to make.
+    """
+    cast(Any, t.grad_fn).register_prehook(_bent(fn, t.output_nr))
+
+
+@lru_cache(maxsize=64)
+def _bent(fn: Callable[[Tensor], Tensor], nr: int) -> Callable[[Any], Any]:
+    """What changes one of the gradients that a node is given."""
+
+    def bent(gs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        g = gs[nr]
+        if g is None:
+            return gs
+        return (fn(g),) if len(gs) == 1 else (*gs[:nr], fn(g), *gs[nr + 1 :])
+
+    return bent

@@ -89,6 +89,8 @@ def _of_rows(fn: Callable[..., Tensor], x: Tensor, matrix: Tensor, bias: Tensor 
 
 def _suits(x: Any, matrix: Any, bias: Any) -> bool:
     """Whether the product of rows x (..., n) with a matrix (m, n), plus a bias (m,), is quicker done by oneDNN."""
+    if isinstance(x, Tensor) and isinstance(matrix, Tensor) and x.numel() * matrix.numel() < _WORK:
+        return False  # quickly, of what is smaller than that by far
     if not (_is_dense(matrix, 2) and _is_dense(x) and x.ndim >= 2 and x.shape[-1] == matrix.shape[1]):
         return False
     if min(matrix.shape) < _WIDTH or not _pays(x.numel() // matrix.shape[1], matrix.numel()):

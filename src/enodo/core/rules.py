@@ -94,16 +94,16 @@ class Rules(TorchFunctionMode):
         super().__init__()
         if not callable(on_unknown) and on_unknown not in ("error", "warn"):
             refuse("on_unknown", on_unknown, '"error", "warn" or a function')
-        if table.compares and all(given is None for given in (record, at, pairs, report)):
+        alone = record is None and at is None and pairs is None
+        if table.compares and alone and report is None:
             refuse("table", "one that compares with a baseline", "a ledger of a pass at the baseline", "Give `at`.")
         self.table, self.on_unknown = table, on_unknown
         self.record, self.at, self.true, self.pairs, self.report = record, at, true, pairs, report
-        self._writes = record is not None or pairs is not None  # whether this pass fills a ledger
         here = None if pairs is None else pairs.here
         self._ledgers = [ledger for ledger in (record, at, true, here, beside) if ledger is not None]
-        self._bends = all(given is None for given in (record, at, true, pairs, report, table.trail))
+        self._begun = alone and true is None  # else a pass says when (`start`)
+        self._bends = self._begun and report is None and table.trail is None
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
-        self._begun = all(given is None for given in (record, at, true, pairs))  # else a pass says when (`start`)
         self._inside: list[Any] = []  # composites that are now being done; one met within itself is none
 
     def __enter__(self) -> Rules:
@@ -235,7 +235,7 @@ class Rules(TorchFunctionMode):
         """What an in-place operation writes is computed beside it, and then written; from a copy, if that is kept."""
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
         target: Tensor = args[0]
-        kept = not closed or self.true is not None or self._writes
+        kept = not (closed and self.true is None and self.record is None and self.pairs is None)
         with self:
             y = out_of_place(func, name)(target.clone() if kept else target, *args[1:], **kwargs)
         return target.copy_(y)

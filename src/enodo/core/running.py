@@ -160,16 +160,21 @@ def _forward(
             around.append(rules)
         within = hooked or tracker is not None or rules is not None
         if frozen or (grad and within):
-            around.append(disable_saved_tensors_hooks(_RECOMPUTED))
-        if _may_compile() and (state.compiled or around or _modes()):
-            around.insert(0, without_compiling())
-        output = noticed(call, whole, lambda: _output(call, around, within, rules))
+            around.append(kept())
+        output = watched(call, around, whole, within, rules)
     load = None if watch is None else watch.load
     if score and of.layer is not None:
         if not seen:
             refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
         return seen[-1], load
     return (part_of(output, of) if score else None), load
+
+
+def watched(call: Call, around: list[Any], whole: bool, within: bool, rules: Rules | None) -> Any:
+    """What a pass gives, in contexts entered in order; see `noticed` for `whole` and `_output` for the rest."""
+    if _may_compile() and (call.state.compiled or around or _modes()):
+        around.insert(0, without_compiling())
+    return noticed(call, whole, lambda: _output(call, around, within, rules))
 
 
 def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
@@ -215,6 +220,11 @@ def _under(
     for visit in visits:
         visit.on_start = rules.start
     return rules, Constants() if constants is None or constants.light else constants
+
+
+def kept() -> Any:
+    """What a pass runs within whose activations are to be kept until it is gone back through."""
+    return disable_saved_tensors_hooks(_RECOMPUTED)
 
 
 class Recomputes(Exception):

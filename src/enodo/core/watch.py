@@ -117,10 +117,14 @@ class Watch(TorchFunctionMode):
 
     def _frozen(self, args: Any, kwargs: Any, known: Any) -> tuple[Any, Any]:
         """Arguments with constants in the place of parameters; `known`: by id, of parameters that are kept alive."""
-        if not _NEVER.issuperset(map(type, args)):
-            args = [a if type(a) in _NEVER else (known(id(a)) or (a, self._constant(a)))[1] for a in args]
-        if kwargs and not _NEVER.issuperset(map(type, kwargs.values())):
-            kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
+        for a in args:  # in loops of our own: sets are asked as many things in twice the time
+            if type(a) not in _NEVER:
+                args = [a if type(a) in _NEVER else (known(id(a)) or (a, self._constant(a)))[1] for a in args]
+                break
+        for a in kwargs.values():
+            if type(a) not in _NEVER:
+                kwargs = {k: v if type(v) in _NEVER else self._constant(v) for k, v in kwargs.items()}
+                break
         return args, kwargs
 
     def _stand_in(self, a: Any) -> Any:

@@ -94,7 +94,7 @@ def bounded(t: Tensor) -> Tensor:
 def _step(x: Tensor, x0: Tensor) -> Tensor:
     """x - x0; from what is masked in one pass only as far as `bounded` has it, as where it was chosen."""
     dx = x - x0
-    return dx if math.isfinite(bare(dx).sum()) else bounded(x) - bounded(x0)
+    return dx if math.isfinite(bare(dx).detach().sum()) else bounded(x) - bounded(x0)
 
 
 def _near(dx: Tensor, x: Tensor, x0: Tensor, power: float | None, relative: bool) -> Tensor | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -23,6 +22,7 @@ from .points import OUTPUT, Point, Stop, Watched, part_of
 from .products import may_pay
 from .rules import Rules
 from .state import State, without_compiling
+from .threads import Switch
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
@@ -173,7 +173,7 @@ def _forward(
 def watched(call: Call, around: list[Any], whole: bool, within: bool, rules: Rules | None) -> Any:
     """What a pass gives, in contexts entered in order; see `noticed` for `whole` and `_output` for the rest."""
     if _may_compile() and (call.state.compiled or around or _modes()):
-        around.insert(0, without_compiling())
+        around.insert(0, without_compiling)
     return noticed(call, whole, lambda: _output(call, around, within, rules))
 
 
@@ -266,26 +266,5 @@ def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[An
     return capture
 
 
-class _PlainAttention:
-    """While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
-
-    The switch is one for the whole process, so the first thread to come sets it and the last to leave puts it back.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.context = threading.Lock(), 0, ExitStack()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.context.enter_context(sdpa_kernel(SDPBackend.MATH))
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.context.close()
-
-
-_plain_attention = _PlainAttention()
+# While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
+_plain_attention = Switch(lambda: sdpa_kernel(SDPBackend.MATH))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .lasting import dataclass
 from .points import is_hooked
+from .threads import Switch
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
@@ -163,8 +164,5 @@ def eager(model: Any) -> Any:
     return model if inner is None else eager(inner)
 
 
-@contextmanager
-def without_compiling() -> Iterator[None]:
-    """Run functions that torch.compile made of others as those others."""
-    with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
-        yield
+# While any thread is inside, functions that torch.compile made of others run as those others.
+without_compiling = Switch(lambda: torch.compiler.set_stance("force_eager"))

@@ -183,6 +183,15 @@ def test_a_model_of_one_number_of_rows(method: str, answered: int, given: int) -
     assert any(f"batch_size={answered}" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("more", [{}, {"batch_size": 5}])
+def test_what_is_measured_row_by_row(more: Any) -> None:
+    """What constants take of the relevance of each row, of a model that answers no row alone."""
+    found = enodo.explain(only(5), x, "lrp", target=1, balance=True, **more)
+    plain = enodo.explain(table, x, "lrp", target=1, balance=True)
+    for name, share in plain.details.items():
+        torch.testing.assert_close(found.details[name], share)
+
+
 @pytest.mark.parametrize("method", ["integrated_gradients", "deeplift_shap", "kernel_shap", "feature_ablation"])
 @pytest.mark.parametrize("target", [1, "predicted", lambda out: out[:, 1]])
 def test_a_model_that_reads_the_first_row_alone(method: str, target: Any) -> None:

@@ -104,14 +104,14 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
     failures = {n: _failure(call.take(torch.arange(n) % call.rows)) for n in sizes}
     answered = [n for n, failure in failures.items() if failure is None]
     if not answered and not alone:
-        likely = failures.get(call.rows, error)
-        remedy = _remedy(call, error, started + SECONDS) or _unlike(call) or _misfit(call, likely)
+        plain = failures.get(call.rows) or error
+        remedy = _remedy(call, error, started + SECONDS) or _unlike(call) or _misfit(call, plain)
         if remedy is None:
             return False
         raise remedy from error
-    if len(sizes) > 1 and len(answered) == 1 and budget.limit != answered[0]:
+    if len(sizes) > 1 and len(answered) == 1 and budget.only != answered[0]:
         (only,) = answered
-        if budget.fixed:
+        if budget.fixed and budget.limit != only:
             expected = f"{only}, the only number of rows that the model answers"
             instead = "A model of torch.export answers others if its batch is a dynamic dimension."
             raise BadArgument("batch_size", str(budget.limit), expected, instead) from error
@@ -197,15 +197,16 @@ def _unlike(call: Call) -> BadArgument | None:
 def _misfit(call: Call, error: Exception) -> BadArgument | None:
     """A refusal that names the layer of torch's own which fails, and what it is handed; None where other code fails."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    running = [frame for frame in frames if isinstance(frame.f_locals.get("self"), nn.Module)]
-    inside = [frame for frame in running if frame.f_code.co_name == "forward"]
+    running = [i for i, frame in enumerate(frames) if isinstance(frame.f_locals.get("self"), nn.Module)]
+    inside = [i for i in running if frames[i].f_code.co_name == "forward"]
     if not isinstance(error, (RuntimeError, ValueError, IndexError)) or is_out_of_memory(error):
         return None
-    if not inside or is_users(running[-1]):
+    if not inside or any(is_users(frame) for frame in frames[inside[-1] :]):
         return None
-    model, layer, code = running[0].f_locals["self"], inside[-1].f_locals["self"], inside[-1].f_code
+    failed, code = frames[inside[-1]].f_locals, frames[inside[-1]].f_code
+    model, layer = frames[running[0]].f_locals["self"], failed["self"]
     name = next((f"{name}, " for name, module in model.named_modules() if name and module is layer), "")
-    handed = [inside[-1].f_locals.get(taken) for taken in code.co_varnames[1 : code.co_argcount]]
+    handed = [failed.get(taken) for taken in code.co_varnames[1 : code.co_argcount]]
     tensors = ", ".join(describe(t) for t in handed if isinstance(t, Tensor))
     reason = " ".join(str(error).split()).rstrip(".")
     place = f"layer {name}{type(layer).__name__}({layer.extra_repr()}), which is handed {tensors}: {reason}."

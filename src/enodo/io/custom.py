@@ -109,8 +109,8 @@ def subject_of(model: nn.Module, facts: Mapping[str, Any], name: str) -> Subject
         mean = torch.as_tensor(facts.get("mean", [0.0] * len(names)), dtype=torch.float64)
         std = torch.as_tensor(facts.get("std", [1.0] * len(names)), dtype=torch.float64)
         if not len(names) == len(mean) == len(std):
-            given = f"'mean' of {len(mean)} and 'std' of {len(std)} columns"
-            refuse("--model", given, f"a number for each of the {len(names)} in 'features'")
+            numbers = f"'mean' of {len(mean)} and 'std' of {len(std)} columns"
+            refuse("--model", numbers, f"a number for each of the {len(names)} in 'features'")
         if "mean" in facts:
             common["baselines"] = {"average": average("row")}
         return Subject(**common, read=table_reader(Table(dict.fromkeys(names), mean, std), [], name))

@@ -185,7 +185,7 @@ def _value(output: Any, of: Point, seen: Sequence[Any]) -> Any:
 
 def watched(call: Call, around: list[Any], whole: bool, within: bool, answer: Callable[[Any], Any]) -> Any:
     """What a pass gives, in contexts entered in order; see `noticed` for `whole` and `_output` for the rest."""
-    if _may_compile() and (call.state.compiled or around or _modes()):
+    if may_compile() and (call.state.compiled or around or _modes()):
         around.insert(0, without_compiling())
     return noticed(call, whole, lambda: _output(call, around, within, answer))
 
@@ -206,7 +206,7 @@ def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
     return output
 
 
-def _may_compile() -> bool:
+def may_compile() -> bool:
     """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
 
     It would then see constants in what they hand out, and gradients that are others. So wherever a place or an

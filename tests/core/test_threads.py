@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import enodo
-from enodo.core.running import _plain_attention
-from enodo.core.state import without_compiling
+from enodo.core.state import plain_attention, without_compiling
 from enodo.core.transforms import untold
 from enodo.testing.models import normal
 
@@ -35,7 +34,7 @@ def stance() -> str:
     return eval_frame._stance.stance
 
 
-def plain_attention() -> bool:
+def attends_plainly() -> bool:
     return not torch.backends.cuda.flash_sdp_enabled()
 
 
@@ -50,7 +49,7 @@ def warns_of_no_batching() -> bool:
     ("switch", "is_turned"),
     [
         (without_compiling, lambda: stance() == "force_eager"),
-        (_plain_attention, plain_attention),
+        (plain_attention, attends_plainly),
         (untold, lambda: not warns_of_no_batching()),
     ],
 )
@@ -119,7 +118,6 @@ def test_a_pass_waits_for_no_other_threads_pass():
 FORKS = """
 import faulthandler, os, threading
 import numpy as np, torch, enodo
-from enodo.core.running import _plain_attention
 
 class Noisy(torch.nn.Module):
     def forward(self, x):
@@ -142,7 +140,7 @@ if child:
     raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 go_on = threading.Event(); go_on.set()
 faulthandler.dump_traceback_later(30, exit=True)
-assert not _plain_attention.inside and torch.backends.cuda.flash_sdp_enabled()
+assert not plain_attention.inside and torch.backends.cuda.flash_sdp_enabled()
 assert torch.equal(ask(), true)
 os._exit(7)
 """

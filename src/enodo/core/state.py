@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .lasting import dataclass
 from .points import is_hooked
@@ -166,3 +167,6 @@ def eager(model: Any) -> Any:
 
 # While any thread is inside, functions that torch.compile made of others run as those others.
 without_compiling = Switch(lambda: torch.compiler.set_stance("force_eager"))
+
+# While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
+plain_attention = Switch(lambda: sdpa_kernel(SDPBackend.MATH))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from enodo.core.errors import refuse
+from enodo.core.errors import BadArgument, refuse
 from enodo.io.subject import Example
 from enodo.io.tables import delimiter, pick
 from enodo.show.sample import Sample
@@ -31,9 +31,13 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
             values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
         else:
             values = _cells(path)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0].partition(";")[0].rstrip(".")  # without numpy's advice to its callers
-        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason}.")
+    except BadArgument:
+        raise
+    except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
+        reason = str(error).splitlines()[0].partition(";")[0].partition(". ")[0]  # without numpy's advice to callers
+        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason.rstrip('.')}.")
+    if not isinstance(values, np.ndarray):  # as of an .npz file under another name
+        refuse("INPUT", repr(source), "one array of numbers, rows first", f"It holds {', '.join(values)}.")
     if values.ndim == 0 or values.dtype.kind not in "fiub":
         refuse(
             "INPUT", f"{path.name} of type {values.dtype} and shape {values.shape}", "an array of numbers, rows first"
@@ -43,8 +47,8 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     if values.ndim == 1:  # a single row
         values = values[None]
     index = pick(row, len(values), path.name)
-    tensor = torch.from_numpy(np.ascontiguousarray(values[index : index + 1]))
-    tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
+    picked = values[index : index + 1]
+    tensor = torch.from_numpy(picked.astype(np.float32 if picked.dtype.kind == "f" else np.int64))
     sample = Sample("tensor", f"row {index} of {path.name}", names=places(tensor.shape[1:]))
     return Example(tensor, sample, source=source)
 
@@ -54,13 +58,21 @@ def _cells(path: Path) -> np.ndarray:
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
     apart = delimiter(first)
-    try:
-        names = not [float(cell) for cell in first.split(apart)]
-    except ValueError:
-        names = True
+    named = [not _is_number(cell) for cell in first.split(apart)]
+    if any(named) and not all(named):
+        given = f"{path.name}, whose first line has {' '.join(first.split())[:60]!r}"
+        refuse("INPUT", given, "numbers alone, or names alone", "Put names that are numbers in quotes; fill in gaps.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a file without numbers, which is told below
-        return np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(names), encoding="utf-8-sig")
+        return np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(all(named)), encoding="utf-8-sig")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def places(shape: tuple[int, ...]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import warnings
 from pathlib import Path
@@ -24,13 +26,17 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
         refuse("INPUT", repr(source), "an existing .npy, .csv or .json file", "No such file.")
     if not path.stat().st_size:
         refuse("INPUT", repr(source), "at least one row of numbers", "The file is empty.")
+    names: list[str] = []
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
         elif path.suffix == ".json":
             values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
         else:
-            values = _cells(path)
+            values, names = _cells(path)
+    except UnicodeDecodeError:
+        advice = 'For pictures the factory of --model returns facts too: return model, {"size": (224, 224)}'
+        refuse("INPUT", repr(source), "a .npy, .csv or .json file of numbers", advice)
     except (ValueError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0].partition(";")[0].rstrip(".")  # without numpy's advice to its callers
         refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason}.")
@@ -45,22 +51,22 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     index = pick(row, len(values), path.name)
     tensor = torch.from_numpy(np.ascontiguousarray(values[index : index + 1]))
     tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
-    sample = Sample("tensor", f"row {index} of {path.name}", names=places(tensor.shape[1:]))
+    sample = Sample("tensor", f"row {index} of {path.name}", names=names or places(tensor.shape[1:]))
     return Example(tensor, sample, source=source)
 
 
-def _cells(path: Path) -> np.ndarray:
-    """The numbers of a CSV file, rows first, without a first line of names."""
+def _cells(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a CSV file, rows first, and the names of its columns, if its first line has them."""
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
     apart = delimiter(first)
-    try:
-        names = not [float(cell) for cell in first.split(apart)]
-    except ValueError:
-        names = True
+    names = [cell.strip() for cell in next(csv.reader([first], delimiter=apart), [])]
+    with contextlib.suppress(ValueError):
+        names = [] if [float(cell) for cell in names] else names
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a file without numbers, which is told below
-        return np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(names), encoding="utf-8-sig")
+        values = np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(bool(names)), encoding="utf-8-sig")
+    return values, names if len(names) == values.shape[-1] else []
 
 
 def places(shape: tuple[int, ...]) -> list[str]:

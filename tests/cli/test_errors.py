@@ -61,6 +61,8 @@ BAD = [
     (["explain", "names.csv", "--model", "own.py:plain"], "at least one row of numbers"),
     (["explain", "gap.csv", "--model", "own.py:plain"], "INPUT: got NaN or infinity in row 0 of gap.csv"),
     (["explain", "ids.npy", "--model", "own.py:plain"], "It answers torch.as_tensor(x, dtype=torch.float32)"),
+    (["explain", "four.csv", "--model", "own.py:plain"], "at its layer 0, Linear(in_features=3, out_features=4"),
+    (["inspect", "own.py:plain", "four.csv"], "is handed a float32 tensor of shape (1, 4)"),
     (["explain", "x.json", "--model", "own.py:plan"], "Did you mean 'plain'"),
     (["methods", "gradint"], "Did you mean 'gradient'"),
     (["inspect", "wages"], "Did you mean 'wage'"),
@@ -72,6 +74,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(FILE)
     (tmp_path / "x.json").write_text("[[1, 2, 3]]")
+    (tmp_path / "four.csv").write_text("1,2,3,4\n")
     (tmp_path / "names.csv").write_text("a,b,c\n")
     (tmp_path / "gap.csv").write_text("a;b;c\n1;nan;3\n")
     np.save(tmp_path / "ids.npy", np.ones((1, 3), dtype=np.int64))

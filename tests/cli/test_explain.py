@@ -212,6 +212,8 @@ def test_models_of_ones_own(capsys, here) -> None:
     inside = ["explain", "x.json", "--model", "own.py:plain", "--of", "1", "--target", "2"]
     assert run([*inside, "--out", "unit.html"]) == 0
     assert "Why unit 2 of 1?" in Path("unit.html").read_text("utf-8")
+    assert run(["explain", "x.json", "--model", "own.py:plain", "--method", "vargrad", "--out", "size.html"]) == 0
+    assert "Below: which inputs mattered." in Path("size.html").read_text("utf-8")
     assert "integrated gradients: unit 2 of 1" in capsys.readouterr().out.lower()
 
 

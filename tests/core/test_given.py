@@ -61,7 +61,7 @@ class TestInputs:
     def test_an_error_of_the_model_says_what_was_asked(self, width):
         """The shapes that the model complains of are those of a pass."""
         with pytest.raises(RuntimeError, match="shapes") as caught:
-            enodo.explain(torch.nn.Linear(width, 2).eval(), torch.ones(3, width + 1), target=0)
+            enodo.explain(lambda x: x @ torch.ones(width, 2), torch.ones(3, width + 1), target=0)
         assert f"float32 tensor of shape (3, {width + 1}): rows first" in caught.value.__notes__[0]
 
     def test_lists_that_are_no_table_are_containers(self):
@@ -255,3 +255,37 @@ class TestBaselines:
         assert [t.shape for t in both] == [(7, 4), (7, 4)]
         with pytest.raises(BadArgument, match=r"\[5, 7\] rows"):
             baseline_like((torch.zeros(7, 4), torch.zeros(5, 4)), (X, X), 3, True)
+
+
+HIDDEN = np.ma.masked_array(X.numpy(), mask=X.numpy() > 0.1)
+UNREAD: dict[str, tuple[Any, str]] = {
+    "masked": (HIDDEN, r"masked values.*x\.filled"),
+    "a masked tensor": (torch.masked.masked_tensor(X, X > 0), r"a masked tensor.*to_tensor"),
+    "objects": (X.numpy().astype(object), r"np\.asarray\(x, dtype=np\.float32\)"),
+    "another byte order": (X.numpy().astype(">f4"), r"np\.asarray\(x, dtype=np\.float32\)"),
+    "a column that may lack values": (pd.DataFrame(X.numpy()).astype("Float32"), r"np\.asarray"),
+    "objects that lack a value": (np.array([[1, np.nan]] * 3, dtype=object), "Fill in what is missing"),
+    "a column that does": (
+        pd.DataFrame({"a": pd.array([1, None, 2], dtype="Int64"), "b": 1.0}),
+        "NAType",
+    ),
+}
+
+
+@pytest.mark.parametrize("argument", ["inputs", "baseline"])
+@pytest.mark.parametrize("name", UNREAD)
+def test_arrays_that_would_lose_their_meaning_are_refused(name: str, argument: str) -> None:
+    array, said = UNREAD[name]
+    given = {"inputs": array} if argument == "inputs" else {"inputs": X, "baseline": array}
+    with pytest.raises(BadArgument, match=said) as met:
+        enodo.explain(product, method="integrated_gradients", **given)
+    assert met.value.argument == argument
+
+
+def test_a_masked_array_without_masked_values_is_an_array() -> None:
+    assert torch.equal(tensors(np.ma.masked_array(X.numpy(), mask=False), "inputs"), X)
+
+
+def test_a_complex_baseline_of_real_numbers_is_refused() -> None:
+    with pytest.raises(BadArgument, match=r"baseline: got a complex64 tensor.*real numbers"):
+        ig(X, X.to(torch.complex64))

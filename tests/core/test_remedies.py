@@ -134,6 +134,34 @@ def test_a_fault_of_the_model_is_told_as_it_is(method: str) -> None:
         enodo.explain(broken, x, method, target=1)
 
 
+class Deep(nn.Module):
+    """Code of its own around a layer of torch's, and a step that is its own."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.columns, self.inner = columns, nn.ModuleDict({"head": nn.LayerNorm(4)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == self.columns:
+            raise RuntimeError("mine")
+        answer: Tensor = self.inner["head"](2 * x)
+        return answer
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "kernel_shap"])
+def test_the_layer_that_fails_is_named(method: str) -> None:
+    model = Deep(columns=6).eval()
+    with pytest.raises(enodo.BadArgument) as met:
+        enodo.explain(model, torch.ones(2, 5), method, target=1)
+    told = str(met.value)
+    assert "inputs: got a float32 tensor of shape (2, 5), which the model does not take" in told
+    assert "inner.head, LayerNorm((4,)" in told
+    assert "is handed a float32 tensor of shape (2, 5)" in told
+    assert isinstance(met.value.__cause__, RuntimeError)
+    with pytest.raises(RuntimeError, match="mine"):
+        enodo.explain(model, torch.ones(2, 6), method, target=1)
+
+
 def only(rows: int) -> Any:
     """A model that answers one number of rows."""
 
@@ -153,6 +181,15 @@ def test_a_model_of_one_number_of_rows(method: str, answered: int, given: int) -
     plain = enodo.explain(table, x[:given], method, target=1)
     assert torch.allclose(found.tensor, plain.tensor, atol=1e-5)
     assert any(f"batch_size={answered}" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("more", [{}, {"batch_size": 5}])
+def test_what_is_measured_row_by_row(more: Any) -> None:
+    """What constants take of the relevance of each row, of a model that answers no row alone."""
+    found = enodo.explain(only(5), x, "lrp", target=1, balance=True, **more)
+    plain = enodo.explain(table, x, "lrp", target=1, balance=True)
+    for name, share in plain.details.items():
+        torch.testing.assert_close(found.details[name], share)
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "deeplift_shap", "kernel_shap", "feature_ablation"])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import enodo
 from enodo.core.errors import BadArgument, EnodoError
 from enodo.io import load_subject
+from enodo.io.custom import subject_of
 from enodo.io.packages import MissingPackage, need
 from enodo.io.tensors import tensor_reader
 
@@ -110,6 +112,10 @@ def test_errors_name_what_was_given(file, spec, said) -> None:
         ("x.csv", "a,b\n", "at least one row"),
         ("x.json", "[]", "at least one row"),
         ("x.csv", "1,2,3\n4,5\n", r"at row 2\.$"),
+        ("x.csv", "1,,3\n4,5,6\n", "first line has '1,,3'"),
+        ("x.csv", "1,n/a,3\n4,5,6\n", "numbers alone, or names alone"),
+        ("x.json", "[" * 100_000, "recursion"),
+        ("x.json", f"[[1, {10**400}]]", "too large"),
     ],
 )
 def test_files_without_numbers_are_refused(tmp_path, name, content, said) -> None:
@@ -121,6 +127,8 @@ def test_files_without_numbers_are_refused(tmp_path, name, content, said) -> Non
 def test_columns_have_the_names_of_the_first_line(tmp_path) -> None:
     (tmp_path / "x.csv").write_text('age;"size; cm"\n1;2\n')
     assert list(tensor_reader(str(tmp_path / "x.csv"), 0).sample.names) == ["age", "size; cm"]
+    (tmp_path / "x.csv").write_text('"1990","1991"\n1,2\n')
+    assert list(tensor_reader(str(tmp_path / "x.csv"), 0).sample.names) == ["1990", "1991"]
     (tmp_path / "x.csv").write_text("3,4\n1,2\n")
     assert list(tensor_reader(str(tmp_path / "x.csv"), 1).sample.names) == ["0", "1"]
 
@@ -129,6 +137,31 @@ def test_a_picture_for_a_model_of_plain_numbers_ends_in_what_to_write(tmp_path) 
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(BadArgument, match=r'return model, \{"size": \(224, 224\)\}'):
         tensor_reader(str(tmp_path / "x.png"), None)
+
+
+def test_numbers_of_any_kind_are_read(tmp_path) -> None:
+    for kind in (">f4", "longdouble", "float16", ">i2"):
+        np.save(tmp_path / "x.npy", np.array([[1, 2], [3, 4]], dtype=kind))
+        assert tensor_reader(str(tmp_path / "x.npy"), 1).inputs.tolist() == [[3, 4]]
+    np.savez(tmp_path / "x.npz", first=np.ones(2))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(BadArgument, match="It holds first"):
+        tensor_reader(str(tmp_path / "x.npy"), None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"features": ["a", "b"], "mean": [0.0]}, "'mean' of 1 and 'std' of 2 columns; expected a number for each"),
+        ({"features": ["a", "b"], "std": [1.0, 0.0]}, "'std' as .*numbers above 0"),
+        ({"features": 3}, "'features' as 3; expected a list of names"),
+        ({"classes": "cat"}, "'classes' as 'cat'"),
+        ({"size": 32}, r"'size' as 32; expected \(height, width\)"),
+    ],
+)
+def test_facts_that_make_no_sense_are_refused(facts, said) -> None:
+    with pytest.raises(BadArgument, match=said):
+        subject_of(nn.Linear(2, 2), facts, "mine")
 
 
 def test_pickles_in_npy_files_are_not_opened(tmp_path) -> None:

@@ -176,9 +176,14 @@ def test_a_csv_file_of_a_spreadsheet(tmp_path) -> None:
     for row in (1, 2):
         with pytest.raises(BadArgument, match=r"column 'b': got nothing in this row"):
             read(str(file), row)
-    file.write_text("a,b\n")
-    with pytest.raises(BadArgument, match="without a row"):
-        read(str(file), 0)
+    for text, said in (
+        ("a,b\n", "without a row"),
+        ("a,b\n1,2,5\n", "row 0 has more than the 2 cells"),
+        ("a,b,b\n1,2,3\n", "several columns 'b'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(BadArgument, match=said):
+            read(str(file), 0)
 
 
 def test_a_row_for_a_baseline_is_one_of_the_same_file(tmp_path) -> None:

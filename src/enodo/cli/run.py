@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from enodo.core import tree as trees
-from enodo.core.errors import NotFinite, refuse, remark
-from enodo.core.explain import ask
-from enodo.core.remedies import mended
+from enodo.core.errors import NotFinite, refuse
 from enodo.core.targets import tensor_of
 from enodo.io import Example, Subject
 from enodo.io.parts import Cut
@@ -72,12 +70,10 @@ def on_device(subject: Subject, example: Example, device: torch.device) -> Examp
 
 def predict(subject: Subject, example: Example) -> Tensor:
     """The model's scores for the example, on the CPU: (classes,), (1,), or of any shape for dense outputs."""
-    try:
-        output = tensor_of(example.put_to(subject.model))
-    except Exception as error:
-        mended(ask(subject.model, example.inputs, kwargs=example.kwargs, needs=frozenset()), False, error)
-        remark(error, example.inputs)
-        raise
+    output = tensor_of(example.put_to(subject.model))
+    if subject.classes and output.ndim == 2 and output.shape[1] not in (1, len(subject.classes)):
+        given = f"{subject.name!r}, which answers {output.shape[1]} scores"
+        refuse("--model", given, f"one for each of its {len(subject.classes)} classes")
     if not bool(output.isfinite().all()):
         if not all(t.isfinite().all() for _, t in trees.leaves(example.inputs) if isinstance(t, Tensor)):
             refuse("INPUT", f"NaN or infinity in {example.sample.title}", "finite numbers", kind=NotFinite)

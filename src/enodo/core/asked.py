@@ -277,9 +277,10 @@ class Asked:
         device = next(t for _, t in trees.leaves(call.inputs) if isinstance(t, Tensor)).device if measure else _CPU
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.budget.tried, drew = call.rows, call.draws.kind
+        then = None if self.rules is None else targets.teller(self.target)
         output, load = forward(
             call, self.of, visits, grad=grad or self.create_graph, keep=self.create_graph, score=score, measure=measure,
-            constants=self.constants, rules=self.rules,
+            constants=self.constants, rules=self.rules, then=then,
         )  # fmt: skip
         if call.draws.kind and not drew:
             raise Drew

@@ -54,6 +54,7 @@ class Budget:
         guess = guessed(row_bytes, weights)
         self.light = light(row_bytes, weights)
         self.fixed = batch_size != "auto"
+        self.only: int | None = None  # rows of every pass, where the model answers no other number
         self.tried = 0  # rows of the last pass begun
         self.row_cost: float | None = None  # measured bytes that a graph keeps, a row
         self.wide: int | None = None  # rows of a pass without a graph, once one was measured
@@ -131,7 +132,8 @@ class Budget:
         return rows > 1
 
     def pin(self, rows: int) -> None:
-        """Have all passes of this many rows at most, as if it had been asked for."""
+        """Have all passes of this many rows, as if it had been asked for."""
+        self.only = rows
         self.fixed, self.limit, self.crossed, self.wide, self.curious = True, rows, rows, None, False
 
 

@@ -25,7 +25,7 @@ from .question import Question
 from .registry import Card, card_of, check_options, with_options
 from .remedies import mended
 from .result import Attribution
-from .running import Call
+from .running import Call, may_compile
 from .state import State, eager
 from .transforms import level
 from .values import Values, is_continuous
@@ -82,15 +82,34 @@ def explain(
     options = {name: plain(value) for name, value in options.items()}
     card = with_options(card_of(method), options)
     check_options(card, options)
-    try:
+
+    def answer() -> Attribution:
         found = glanced(card, options, model, inputs, terms) if progress is False and "once" in card.claims else None
-        if found is None:
-            found = _in_full(card, options, model, inputs, Log(progress), terms)
+        return _in_full(card, options, model, inputs, Log(progress), terms) if found is None else found
+
+    try:
+        found = _uncompiled(answer)
     except Exception as error:
         remark(error, inputs)
         raise
     found.seconds = time.perf_counter() - started
     return found
+
+
+def _uncompiled(answer: Callable[[], Attribution]) -> Attribution:
+    """An answer, given anew where the model loaded torch's compiler meanwhile, as `torch.cond` does.
+
+    The passes until then had not been told to do without it.
+    """
+    known = may_compile()
+    try:
+        found = answer()
+        if known or not may_compile():
+            return found
+    except Exception:
+        if known or not may_compile():
+            raise
+    return answer()
 
 
 def _in_full(card: Card, options: dict[str, Any], model: Any, inputs: Any, log: Log, terms: Any) -> Attribution:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.masked import MaskedTensor
 
 from . import tree as trees
 from .errors import BadType, describe, refuse
@@ -51,11 +52,24 @@ def _entries(value: Any) -> Iterator[Any]:
 
 def array_of(value: Any, argument: str) -> Tensor:
     """An array, or a list of numbers, as a tensor."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        refuse(argument, "an array with masked values", "a number in every place", "Write x.filled(number).", BadType)
     try:
         t = torch.as_tensor(value if isinstance(value, list) else _plain_array(value))
     except (TypeError, ValueError, RuntimeError) as error:
-        refuse(argument, value, "tensors, numpy arrays or lists of numbers", f"({error})", BadType)
+        refuse(argument, value, "tensors, numpy arrays or lists of numbers", _as_numbers(value, error), BadType)
     return t.to(torch.get_default_dtype()) if t.dtype == torch.float64 and isinstance(value, list) else t
+
+
+def _as_numbers(value: Any, error: Exception) -> str:
+    """What makes numbers that torch has of an array of others (objects, another byte order), or why nothing does."""
+    if isinstance(value, list):
+        return f"({error})"
+    try:
+        known = bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
+    except (TypeError, ValueError) as closer:
+        return f"({closer})"
+    return ("" if known else "Fill in what is missing. ") + "Write np.asarray(x, dtype=np.float32)."
 
 
 def _plain_array(value: Any) -> np.ndarray[Any, Any]:
@@ -109,7 +123,7 @@ def _instead(first: Any) -> str:
 
 def is_dense(t: Tensor) -> bool:
     """Whether a tensor holds its numbers one beside the other, as rows can be taken of."""
-    return t.layout is torch.strided and not (t.is_nested or t.is_quantized or t.is_meta)
+    return t.layout is torch.strided and not (t.is_nested or t.is_quantized or t.is_meta or isinstance(t, MaskedTensor))
 
 
 def _check_dense(t: Tensor, name: str) -> None:
@@ -120,6 +134,8 @@ def _check_dense(t: Tensor, name: str) -> None:
         refuse(name, "a tensor on the meta device, which holds no numbers", "one on the model's device")
     if t.is_quantized:
         refuse(name, f"a quantized tensor ({t.dtype})", "floating-point numbers", "Write x.dequantize().")
+    if isinstance(t, MaskedTensor):
+        refuse(name, "a masked tensor", "a number in every place", "Write x.to_tensor(value).")
     kind = "nested" if t.is_nested else t.layout
     instead = "Write x.to_padded_tensor(0)." if t.is_nested else "Write x.to_dense()."
     refuse(name, f"a {kind} tensor", "a dense one", instead)
@@ -185,6 +201,8 @@ def _like(given: Any, t: Any, name: str, rows: int, background: bool) -> Any:
     if not isinstance(given, Tensor):
         refuse(name, describe(given), "None, a number or a tensor", kind=BadType)
     _check_dense(given, name)
+    if given.is_complex() and not t.is_complex():
+        refuse(name, given, f"real numbers, as the input is {describe(t)}")
     if given.dtype == torch.bool != t.dtype or (is_continuous(given) and not is_continuous(t)):
         kind = "numbers" if is_continuous(t) else "token ids"
         refuse(name, given, f"a tensor of {kind}, as the input is {describe(t)}")

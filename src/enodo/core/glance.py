@@ -139,7 +139,12 @@ class Glance:
         """The model's output under rules, at a tensor that is not the caller's."""
         rules.start(x)
         around = [Watch(self.constants, None, False, rules=rules), kept()]
-        output = watched(replace(self.call, inputs=x), around, True, True, rules)
+
+        def answer(output: Any) -> Any:
+            rules.finish(output)
+            return output
+
+        output = watched(replace(self.call, inputs=x), around, True, True, answer)
         self._check_quiet()
         return output
 

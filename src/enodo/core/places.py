@@ -36,6 +36,17 @@ class Where:
         object.__setattr__(self, "at_inputs", not layers)
         object.__setattr__(self, "late", len(given) == len(self.points))
 
+    def check_apart(self, calls: Sequence[int]) -> None:
+        """Refuse a place within another, where it would be set twice; `calls` says how often each layer ran."""
+        met: list[tuple[tuple[Any, ...], str]] = []
+        for point, name, ran in zip(self.points, self.names, calls, strict=True):
+            call = ran - 1 if point.call in (None, -1) else point.call
+            here = (id(point.layer), point.side, call, *point.path)
+            for other, known in met:
+                if all(a == b for a, b in zip(here, other, strict=False)):
+                    refuse("wrt", f"{known} and {name}, of which one is the other or within it", "each place once")
+            met.append((here, name))
+
     def whole_at(self, point: Point) -> list[trees.Path]:
         """The paths, within the value at `point`, of integers that are values themselves."""
         depth = len(point.path)
@@ -69,7 +80,7 @@ class Sight:
         return not self.lookups and all(form is WHOLE for form in self.forms)
 
     def check(self) -> None:
-        """Refuse layers that did not run, or not as often as the call asked for, and ids that met no lookup."""
+        """Refuse layers that did not run, or not as often as the call asked for, and places met twice."""
         for point, name, ran, form in zip(self.where.points, self.where.names, self.calls, self.forms, strict=True):
             if point.layer is not None and form is UNSEEN:
                 given = f"{name}, which ran {ran} times in this forward pass"
@@ -83,6 +94,8 @@ class Sight:
                 )
             if form.paths == () and point.side not in ("input", "embedding"):
                 refuse("wrt or of", f"{name}, whose value is {describe(form.template)}", "floating-point values")
+        if self.where.several:
+            self.where.check_apart(self.calls)
 
     def integers(self, inputs: Any) -> Iterator[str]:
         """What a reader is to be told of integer inputs; refused where there is nothing that could be explained."""

@@ -3,7 +3,8 @@
 A model that is given what it does not take (numbers of another dtype, a picture without rows, labels beside the inputs)
 fails with an error that speaks of its inside. So it is called once more as its user calls it. If it fails at that too,
 the inputs are changed in the ways that are easily forgotten, and a change with which it answers is the remedy that is
-named. If it answers, it may answer this number of rows alone, or numbers without a gradient alone.
+named, or else the layer of torch's that fails. If it answers, it may answer this number of rows alone, or numbers
+without a gradient alone.
 
 A model may be slow, and its fault its own: calls are few and end after some seconds, so that the likeliest come first,
 one change before two, other numbers where the error speaks of numbers.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from inspect import signature
@@ -22,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from . import tree as trees
-from .errors import BadArgument, EnodoError, describe
+from .budget import is_out_of_memory
+from .errors import BadArgument, EnodoError, describe, is_users
 from .given import count_rows
 from .points import OUTPUT
 from .running import Call, forward
@@ -98,15 +101,17 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
     if isinstance(error, EnodoError) and not alone:
         return False
     sizes = sorted(n for n in {call.rows, 1, 2} if n <= (budget.limit if budget.fixed else n))
-    answered = [n for n in sizes if _answers(call.take(torch.arange(n) % call.rows))]
+    failures = {n: _failure(call.take(torch.arange(n) % call.rows)) for n in sizes}
+    answered = [n for n, failure in failures.items() if failure is None]
     if not answered and not alone:
-        remedy = _remedy(call, error, started + SECONDS) or _unlike(call)
+        plain = failures.get(call.rows) or error
+        remedy = _remedy(call, error, started + SECONDS) or _unlike(call) or _misfit(call, plain)
         if remedy is None:
             return False
         raise remedy from error
-    if len(sizes) > 1 and len(answered) == 1 and budget.limit != answered[0]:
+    if len(sizes) > 1 and len(answered) == 1 and budget.only != answered[0]:
         (only,) = answered
-        if budget.fixed:
+        if budget.fixed and budget.limit != only:
             expected = f"{only}, the only number of rows that the model answers"
             instead = "A model of torch.export answers others if its batch is a dynamic dimension."
             raise BadArgument("batch_size", str(budget.limit), expected, instead) from error
@@ -114,23 +119,24 @@ def mended(question: Question, gradient: bool, error: Exception) -> bool:
         rows = f"{only} row{'s' if only > 1 else ''}"
         question.log.note(f"The model answers {rows} at a time and no other number: batch_size={only}.")
         return True
-    if gradient and not alone and not _answers(call.each(_recorded, call.rows), recorded=True):
+    if gradient and not alone and _failure(call.each(_recorded, call.rows), recorded=True):
         given = f"a model that fails where gradients are recorded ({str(error).splitlines()[0].rstrip('.')})"
         instead = 'Ask one that needs no gradient: "kernel_shap", "feature_ablation", "occlusion" ...'
         raise BadArgument("method", given, "operations of torch, of which there are gradients", instead) from error
     return False
 
 
-def _answers(call: Call, recorded: bool = False) -> bool:
-    """Whether the model takes a call, and answers each of its rows; `recorded`: with a graph back to the inputs."""
+def _failure(call: Call, recorded: bool = False) -> Exception | None:
+    """Why a call is not answered, or not for each of its rows; `recorded`: with a graph back to the inputs."""
     try:
         output, _ = forward(call, OUTPUT, (), grad=recorded, keep=recorded)
-    except Exception:  # noqa: BLE001 - of whatever kind
-        return False
+    except Exception as error:  # noqa: BLE001 - of whatever kind
+        return error
     if isinstance(output, list) and len(output) == call.rows:  # an entry a row, as of detectors
-        return True
+        return None
     found = [t for _, t in trees.leaves(output) if isinstance(t, Tensor)]
-    return not found or any(t.ndim and len(t) == call.rows for t in found)
+    answers = not found or any(t.ndim and len(t) == call.rows for t in found)
+    return None if answers else ValueError("an answer of other rows")
 
 
 def _recorded(t: Tensor) -> Tensor:
@@ -155,7 +161,7 @@ def _remedy(call: Call, error: Exception, until: float) -> BadArgument | None:
             left.append(_spelt(call, like, shape, numbers))
             continue
         tried += 1
-        if _answers(other):
+        if _failure(other) is None:
             return _refusal(call, like, shape, numbers)
     if left and hasattr(error, "add_note"):
         error.add_note(f"Not tried, as enough calls of the model had failed: {', '.join(left)}.")
@@ -186,6 +192,26 @@ def _unlike(call: Call) -> BadArgument | None:
         names = ", ".join(takes.parameters)
         return BadArgument("inputs", describe(call.inputs), f"what the model takes: {names}", f"({mismatch})")
     return None
+
+
+def _misfit(call: Call, error: Exception) -> BadArgument | None:
+    """A refusal that names the layer of torch's own which fails, and what it is handed; None where other code fails."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    running = [i for i, frame in enumerate(frames) if isinstance(frame.f_locals.get("self"), nn.Module)]
+    inside = [i for i in running if frames[i].f_code.co_name == "forward"]
+    if not isinstance(error, (RuntimeError, ValueError, IndexError)) or is_out_of_memory(error):
+        return None
+    if not inside or any(is_users(frame) for frame in frames[inside[-1] :]):
+        return None
+    failed, code = frames[inside[-1]].f_locals, frames[inside[-1]].f_code
+    model, layer = frames[running[0]].f_locals["self"], failed["self"]
+    name = next((f"{name}, " for name, module in model.named_modules() if name and module is layer), "")
+    handed = [failed.get(taken) for taken in code.co_varnames[1 : code.co_argcount]]
+    tensors = ", ".join(describe(t) for t in handed if isinstance(t, Tensor))
+    reason = " ".join(str(error).split()).rstrip(".")
+    place = f"layer {name}{type(layer).__name__}({layer.extra_repr()}), which is handed {tensors}: {reason}."
+    given = f"{describe(call.inputs)}, which the model does not take"
+    return BadArgument("inputs", given, "inputs that it answers", f"It fails at its {place}")
 
 
 def _refusal(call: Call, like: Tensor, shape: Change, numbers: Change) -> BadArgument:

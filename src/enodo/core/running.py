@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import copies
 from . import tree as trees
@@ -22,7 +20,7 @@ from .places import Visit, Where, captured
 from .points import OUTPUT, Point, Stop, Watched, part_of
 from .products import may_pay
 from .rules import Rules
-from .state import State, without_compiling
+from .state import State, plain_attention, without_compiling
 from .watch import Constants, Load, Watch
 
 # Such a model runs its layers again during the backward pass, when nobody is there to set or see anything.
@@ -102,19 +100,21 @@ def forward(
     *,
     constants: Constants | None = None,
     rules: Rules | None = None,
+    then: Callable[[Any], Any] | None = None,
     **options: bool,
 ) -> tuple[Any, Load | None]:
     """Run the model once; the value at `of` (None without `score`) and the pass's load, with `measure`.
 
     With `keep`, the graph reaches back into the caller's tensors and the parameters; otherwise it starts at the places
-    visited, and parameters are constants. With `grad` there is a graph at all.
+    visited, and parameters are constants. With `grad` there is a graph at all. `then` makes something of the value
+    within the pass, so under its rules.
     """
     try:
-        return _forward(call, of, visits, constants, rules, **options)
+        return _forward(call, of, visits, constants, rules, then, **options)
     except Recomputes:
         if constants is not None:
             constants.light = True
-        return _forward(call, of, visits, constants, rules, **options)
+        return _forward(call, of, visits, constants, rules, then, **options)
 
 
 def _forward(
@@ -123,6 +123,7 @@ def _forward(
     visits: Sequence[Visit],
     constants: Constants | None,
     rules: Rules | None,
+    then: Callable[[Any], Any] | None,
     *,
     grad: bool,
     keep: bool = False,
@@ -138,7 +139,7 @@ def _forward(
     whole, draws = not (leave or ends), call.draws
     around = state.contexts(call.model, stand_ins, whole) + draws.contexts(whole)
     if keep:
-        around.append(_plain_attention)
+        around.append(plain_attention)
     with torch.set_grad_enabled(grad):
         if rules is not None:
             rules, constants = _under(rules if grad else None, constants, visits)
@@ -161,20 +162,32 @@ def _forward(
         within = hooked or tracker is not None or rules is not None
         if frozen or (grad and within):
             around.append(kept())
-        output = watched(call, around, whole, within, rules)
-    load = None if watch is None else watch.load
-    if score and of.layer is not None:
-        if not seen:
-            refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
-        return seen[-1], load
-    return (part_of(output, of) if score else None), load
+
+        def answer(output: Any) -> Any:
+            value = _value(output, of, seen) if score else None
+            value = then(value) if then is not None and score else value
+            if rules is not None:
+                rules.finish((output, value))
+            return value
+
+        found = watched(call, around, whole, within, answer)
+    return found, None if watch is None else watch.load
 
 
-def watched(call: Call, around: list[Any], whole: bool, within: bool, rules: Rules | None) -> Any:
+def _value(output: Any, of: Point, seen: Sequence[Any]) -> Any:
+    """The value at `of`, of an output or of what was seen at its layer."""
+    if of.layer is None:
+        return part_of(output, of)
+    if not seen:
+        refuse("of", f"{of}, which did not run in this forward pass", "a layer that runs")
+    return seen[-1]
+
+
+def watched(call: Call, around: list[Any], whole: bool, within: bool, answer: Callable[[Any], Any]) -> Any:
     """What a pass gives, in contexts entered in order; see `noticed` for `whole` and `_output` for the rest."""
-    if _may_compile() and (call.state.compiled or around or _modes()):
+    if may_compile() and (call.state.compiled or around or _modes()):
         around.insert(0, without_compiling())
-    return noticed(call, whole, lambda: _output(call, around, within, rules))
+    return noticed(call, whole, lambda: _output(call, around, within, answer))
 
 
 def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
@@ -193,7 +206,7 @@ def noticed(call: Call, whole: bool, run: Callable[[], Any]) -> Any:
     return output
 
 
-def _may_compile() -> bool:
+def may_compile() -> bool:
     """Whether anything can have been made by torch.compile, whose compiler would take our modes for code of the model.
 
     It would then see constants in what they hand out, and gradients that are others. So wherever a place or an
@@ -231,8 +244,8 @@ class Recomputes(Exception):
     """The model recomputes its activations, so that what it is given in the place of parameters would be missed."""
 
 
-def _output(call: Call, around: Sequence[Any], within: bool, rules: Rules | None) -> Any:
-    """The model's output, in contexts entered in order; None where the pass is left early.
+def _output(call: Call, around: Sequence[Any], within: bool, answer: Callable[[Any], Any]) -> Any:
+    """The `answer` to the model's output (None where the pass is left early), in contexts entered in order.
 
     `within`: whether a place in the model is asked about.
     """
@@ -240,12 +253,11 @@ def _output(call: Call, around: Sequence[Any], within: bool, rules: Rules | None
         with ExitStack() as entered:
             for context in around:
                 entered.enter_context(context)
-            output = call()
-            if rules is not None:
-                rules.finish(output)
-        return output
-    except Stop:
-        return None
+            try:
+                output = call()
+            except Stop:
+                output = None
+            return answer(output)
     except RuntimeError as error:
         if _RECOMPUTED not in str(error):
             raise
@@ -264,28 +276,3 @@ def _capture(of: Point, rows: int, seen: list[Any], leave: bool) -> Callable[[An
         return value
 
     return capture
-
-
-class _PlainAttention:
-    """While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
-
-    The switch is one for the whole process, so the first thread to come sets it and the last to leave puts it back.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.context = threading.Lock(), 0, ExitStack()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.context.enter_context(sdpa_kernel(SDPBackend.MATH))
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.context.close()
-
-
-_plain_attention = _PlainAttention()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .lasting import dataclass
 from .points import is_hooked
@@ -168,3 +170,28 @@ def without_compiling() -> Iterator[None]:
     """Run functions that torch.compile made of others as those others."""
     with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
         yield
+
+
+class _PlainAttention:
+    """While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
+
+    The switch is one for the whole process, so the first thread to come sets it and the last to leave puts it back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.context = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.context.enter_context(sdpa_kernel(SDPBackend.MATH))
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.context.close()
+
+
+plain_attention = _PlainAttention()

@@ -12,6 +12,9 @@
 | "all" | every y[:, i], T at once |
 | Each([...]) | several of the above at once |
 
+A callable is called within the pass: methods with rules (DeepLIFT, LRP ...) treat its operations like the model's, so
+that attributions add up to the score it makes, of log-probabilities or of a loss.
+
 Several targets share the forward passes; results then have a leading dimension T, equal to a loop over the targets.
 Nested outputs: the `logits` entry, or the only floating-point tensor; a callable chooses otherwise. Of a detector,
 which answers a list with a dict for each picture, lambda found: torch.stack([each["scores"].max() for each in found])
@@ -47,6 +50,14 @@ class Mask:
 
     where: Tensor
     rows: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """An output, and what the callables of a target made of it while its pass went on."""
+
+    output: Any
+    by: Mapping[Callable[[Any], Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +101,8 @@ def tensor_of(output: Any) -> Tensor:
     """The tensor that holds the scores in a possibly nested output."""
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, Told):
+        return tensor_of(output.output)
     if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
         logits: Tensor = output["logits"]
         return logits
@@ -143,6 +156,18 @@ def selector(target: Any, rows: int) -> Selector:
     if isinstance(target, str):
         return Selector(target, rows, lambda y, k: largest(tensor_of(y)))
     return Selector(target, rows, lambda y, k: _called(target, y, rows * k))
+
+
+def teller(target: Any) -> Callable[[Any], Told] | None:
+    """What has the callables of a prepared target take their scores from an output; None where it has none."""
+    fns = _callables(target)
+    return (lambda output: Told(output, {fn: fn(output) for fn in fns})) if fns else None
+
+
+def _callables(target: Any) -> list[Callable[[Any], Any]]:
+    if isinstance(target, Each):
+        return [fn for t in target.targets for fn in _callables(t)]
+    return [target] if callable(target) else []
 
 
 def settle(target: Any, output: Any, rows: int) -> Any:
@@ -218,7 +243,7 @@ def _masked(y: Tensor, mask: Mask, tiles: int) -> Tensor:
 
 
 def _called(fn: Callable[[Any], Any], output: Any, rows: int) -> Tensor:
-    score = fn(output)
+    score = output.by[fn] if isinstance(output, Told) else fn(output)
     if not isinstance(score, Tensor):
         refuse(
             "target",

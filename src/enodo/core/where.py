@@ -30,8 +30,8 @@ def where(places: Any, call: Call, gradient: bool, several: bool = False) -> Whe
     for point in points:
         if point.side in ("input", "embedding"):
             kind = ids if gradient or point.side == "embedding" else whole
-            found = _integers(part_of(call.inputs, point), point.path)
-            kind += [path for path in found if path not in kind]
+            integers = _integers(part_of(call.inputs, point), point.path)
+            kind += [path for path in integers if path not in kind]
     if len(points) > 1 and ids:
         refuse("wrt", f"{', '.join(names)} with integer inputs", "layers, when several places are asked about at once")
     embedding = points[0].side == "embedding"
@@ -39,7 +39,10 @@ def where(places: Any, call: Call, gradient: bool, several: bool = False) -> Whe
         refuse("wrt", names[0], "integer inputs (token ids) that are looked up")
     if whole and any(p.side == "input" and not p.path for p in points):
         whole = _tokens(call, whole)
-    return Where(points, names, several, tuple(ids), not embedding, tuple(whole))
+    found = Where(points, names, several, tuple(ids), not embedding, tuple(whole))
+    if several:
+        found.check_apart([0] * len(points))  # as far as it is known before a pass
+    return found
 
 
 def _integers(value: Any, at: trees.Path) -> list[trees.Path]:

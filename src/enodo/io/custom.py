@@ -40,6 +40,20 @@ from enodo.io.tensors import tensor_reader
 FACTS = ("kind", "classes", "unit", "title", "size", "mean", "std", "crop", "grey", "features")
 
 
+def _are_names(value: Any) -> bool:
+    return not isinstance(value, str) and all(isinstance(name, str) for name in value)
+
+
+# What some of them have to be: the words, and what holds of them or fails.
+SHAPED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "classes": ("a list of names", _are_names),
+    "features": ("a list of names", _are_names),
+    "size": ("(height, width) in pixels", lambda size: len(size) == 2 and all(side == int(side) > 0 for side in size)),
+    "mean": ("a list of numbers", lambda mean: bool(torch.as_tensor(mean).isfinite().all())),
+    "std": ("a list of numbers above 0", lambda std: bool((torch.as_tensor(std) > 0).all())),
+}
+
+
 class FactoryFailed(EnodoError):
     """The user's own code raised an error while it made the model."""
 
@@ -71,6 +85,8 @@ def subject_of(model: nn.Module, facts: Mapping[str, Any], name: str) -> Subject
     for key in facts:
         if key not in FACTS:
             refuse("--model", f"the fact {key!r}", f"one of {', '.join(FACTS)}", nearest(key, FACTS))
+        if key in SHAPED and not _fits(SHAPED[key][1], facts[key]):
+            refuse("--model", f"the fact {key!r} as {describe(facts[key])}", SHAPED[key][0])
     kind = facts.get("kind", "image" if "size" in facts else "table" if "features" in facts else "tensor")
     common: dict[str, Any] = {
         "name": name,
@@ -92,12 +108,22 @@ def subject_of(model: nn.Module, facts: Mapping[str, Any], name: str) -> Subject
         )
         mean = torch.as_tensor(facts.get("mean", [0.0] * len(names)), dtype=torch.float64)
         std = torch.as_tensor(facts.get("std", [1.0] * len(names)), dtype=torch.float64)
+        if not len(names) == len(mean) == len(std):
+            numbers = f"'mean' of {len(mean)} and 'std' of {len(std)} columns"
+            refuse("--model", numbers, f"a number for each of the {len(names)} in 'features'")
         if "mean" in facts:
             common["baselines"] = {"average": average("row")}
         return Subject(**common, read=table_reader(Table(dict.fromkeys(names), mean, std), [], name))
     if kind == "tensor":
         return Subject(**common, read=tensor_reader)
     return refuse("--model", f"kind {kind!r}", "'image', 'table' or 'tensor'", "For text, return an enodo.io.Subject.")
+
+
+def _fits(holds: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        return holds(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 def _module(where: str, spec: str) -> ModuleType:

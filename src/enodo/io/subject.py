@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from enodo.core.absence import Absence
-from enodo.core.errors import nearest, refuse
+from enodo.core.errors import nearest, refuse, remark
+from enodo.core.explain import ask
+from enodo.core.remedies import mended
 from enodo.show.sample import Kind, Sample
 
 
@@ -24,12 +26,20 @@ class Example:
     source: str | None = None  # the file it was read from; None for the subject's own data
 
     def put_to(self, model: nn.Module) -> Any:
-        """What `model` answers, without gradients: a mapping is given as keywords, a tuple or list as arguments."""
-        with torch.no_grad():
-            if isinstance(self.inputs, Mapping):
-                return model(**self.inputs, **self.kwargs)
-            inputs = self.inputs if isinstance(self.inputs, (tuple, list)) else (self.inputs,)
-            return model(*inputs, **self.kwargs)
+        """What `model` answers, without gradients: a mapping is given as keywords, a tuple or list as arguments.
+
+        Where it does not answer, the error says what would mend that.
+        """
+        inputs = self.inputs
+        try:
+            with torch.no_grad():
+                if isinstance(inputs, Mapping):
+                    return model(**inputs, **self.kwargs)
+                return model(*(inputs if isinstance(inputs, (tuple, list)) else (inputs,)), **self.kwargs)
+        except Exception as error:
+            mended(ask(model, inputs, kwargs=self.kwargs, needs=frozenset()), False, error)
+            remark(error, inputs)
+            raise
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,14 @@ def read_csv(source: str, row: int | None, names: Sequence[str]) -> tuple[Row, s
         given = f"{path.name} without column {missing[0]!r}" if missing and rows else f"{path.name} without a row"
         hint = nearest(missing[0], found) if missing and rows else "The first line names the columns."
         refuse("INPUT", given, f"the columns {', '.join(names)}", hint)
-    return rows[pick(row, len(rows), path.name)], f"row {row or 0} of {path.name}"
+    twice = [name for name in names if found.count(name) > 1]
+    if twice:
+        refuse("INPUT", f"{path.name} with several columns {twice[0]!r}", "one column of each name")
+    cells = rows[pick(row, len(rows), path.name)]
+    if None in cells:  # where the reader puts cells that have no name
+        given = f"{path.name}, whose row {row or 0} has more than the {len(found)} cells of its first line"
+        refuse("INPUT", given, "a cell for each column", "Put cells with a comma in quotes.")
+    return cells, f"row {row or 0} of {path.name}"
 
 
 def delimiter(line: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import warnings
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from enodo.core.errors import refuse
+from enodo.core.errors import BadArgument, refuse
 from enodo.io.subject import Example
 from enodo.io.tables import delimiter, pick
 from enodo.show.sample import Sample
@@ -26,20 +25,7 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
         refuse("INPUT", repr(source), "an existing .npy, .csv or .json file", "No such file.")
     if not path.stat().st_size:
         refuse("INPUT", repr(source), "at least one row of numbers", "The file is empty.")
-    names: list[str] = []
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix == ".json":
-            values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
-        else:
-            values, names = _cells(path)
-    except UnicodeDecodeError:
-        advice = 'For pictures the factory of --model returns facts too: return model, {"size": (224, 224)}'
-        refuse("INPUT", repr(source), "a .npy, .csv or .json file of numbers", advice)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0].partition(";")[0].rstrip(".")  # without numpy's advice to its callers
-        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason}.")
+    values, names = _numbers(path)
     if values.ndim == 0 or values.dtype.kind not in "fiub":
         refuse(
             "INPUT", f"{path.name} of type {values.dtype} and shape {values.shape}", "an array of numbers, rows first"
@@ -49,10 +35,33 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     if values.ndim == 1:  # a single row
         values = values[None]
     index = pick(row, len(values), path.name)
-    tensor = torch.from_numpy(np.ascontiguousarray(values[index : index + 1]))
-    tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
+    picked = values[index : index + 1]
+    tensor = torch.from_numpy(picked.astype(np.float32 if picked.dtype.kind == "f" else np.int64))
     sample = Sample("tensor", f"row {index} of {path.name}", names=names or places(tensor.shape[1:]))
     return Example(tensor, sample, source=source)
+
+
+def _numbers(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The array in a file, and the names of its columns where the file has them."""
+    names: list[str] = []
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix == ".json":
+            values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
+        else:
+            values, names = _cells(path)
+    except BadArgument:
+        raise
+    except UnicodeDecodeError:
+        advice = 'For pictures the factory of --model returns facts too: return model, {"size": (224, 224)}'
+        refuse("INPUT", repr(str(path)), "a .npy, .csv or .json file of numbers", advice)
+    except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
+        reason = str(error).splitlines()[0].partition(";")[0].partition(". ")[0]  # without numpy's advice to callers
+        refuse("INPUT", repr(str(path)), "a file of numbers, rows first", f"{reason.rstrip('.')}.")
+    if not isinstance(values, np.ndarray):  # as of an .npz file under another name
+        refuse("INPUT", repr(str(path)), "one array of numbers, rows first", f"It holds {', '.join(values)}.")
+    return values, names
 
 
 def _cells(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -60,13 +69,23 @@ def _cells(path: Path) -> tuple[np.ndarray, list[str]]:
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
     apart = delimiter(first)
-    names = [cell.strip() for cell in next(csv.reader([first], delimiter=apart), [])]
-    with contextlib.suppress(ValueError):
-        names = [] if [float(cell) for cell in names] else names
+    named = [not _is_number(cell) for cell in first.split(apart)]
+    if any(named) and not all(named):
+        given = f"{path.name}, whose first line has {' '.join(first.split())[:60]!r}"
+        refuse("INPUT", given, "numbers alone, or names alone", "Put names that are numbers in quotes; fill in gaps.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a file without numbers, which is told below
-        values = np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(bool(names)), encoding="utf-8-sig")
-    return values, names if len(names) == values.shape[-1] else []
+        values = np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(all(named)), encoding="utf-8-sig")
+    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=apart), [])]
+    return values, cells if all(named) and len(cells) == values.shape[1] else []
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def places(shape: tuple[int, ...]) -> list[str]:

@@ -92,14 +92,15 @@ def _tell_lost(q: Question, table: Table, follow: Propagation) -> None:
 
 
 def _rows(q: Question) -> Iterator[Question]:
+    """The question about each row alone, as often as a pass of the model must have it."""
     settled = replace(q, target=q.settled_target, create_graph=False)
     for i in range(q.rows):
-        yield settled.take(torch.tensor([i]))
+        yield settled.take(torch.tensor([i]).repeat(q.budget.only or 1))
 
 
 def _constants(q: Question, table: Table, follow: Propagation, on_unknown: Any) -> torch.Tensor:
-    """What constants take of the relevance of one row, (1,)."""
+    """What constants take of the relevance of one row, (1,), which the question may have several times."""
     measured, follow.measures = Balance(), True
     _relevance(q, measured.table(table), follow, on_unknown)
     lost = sum(float(sum(kept)) for kept in follow.lost.values())
-    return q.scores.new_full((1,), sum(measured.constants.values()) - lost)
+    return q.scores.new_full((1,), (sum(measured.constants.values()) - lost) / q.rows)

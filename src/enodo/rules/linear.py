@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from enodo.core.operations import is_live
-from enodo.core.tables import MOVED, PLAIN, Depends, Treatment
+from enodo.core.tables import MOVED, PLAIN, Decompose, Depends, Treatment
 
 # Entries are moved, copied, dropped, or joined to others.
 MOVES = (
@@ -33,9 +33,19 @@ SUMS = (
     " nll_loss_nd affine_grid_generator"
 ).split()
 
+
+def _branch(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    """torch.cond without its compiler, which would take a mode for code of the model."""
+    return (true_fn if pred else false_fn)(*operands)
+
+
 # Dropouts give back what they are given, in eval mode.
 _MOVING = (*MOVES, *CASTS, *(name for name in SUMS if "dropout" in name))
-LINEAR: dict[str, Treatment] = {**dict.fromkeys(SUMS, PLAIN), **dict.fromkeys(_MOVING, MOVED)}
+LINEAR: dict[str, Treatment] = {
+    **dict.fromkeys(SUMS, PLAIN),
+    **dict.fromkeys(_MOVING, MOVED),
+    "cond": Decompose(_branch),  # of what its branches do
+}
 
 
 def only_first(rule: Treatment, usual: Treatment = PLAIN) -> Depends:

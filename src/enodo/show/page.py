@@ -123,7 +123,8 @@ def _head(page: Page) -> Markup:
         told = f"{page.model} gives {answer} a probability of {found.probability:.1%} for {page.sample.title}."
         told += _rival(found, page.answers)
     there = "each of them" if len(explained) > 1 else "it there"
-    told += f" Below: which {what} pushed {there}{_compared(page)}."
+    did = f"pushed {there}" if any(map(_signed, page.entries)) else "mattered"
+    told += f" Below: which {what} {did}{_compared(page)}."
     title = f"Why {answer}?"
     if found is not None and found.probability is None and len(explained) == 1:
         title = f"Why {number_with(found.score, page.unit)}?"

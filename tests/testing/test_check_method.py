@@ -198,6 +198,14 @@ def test_a_law_sees_who_breaks_it(law: str, method: Callable[..., Values]) -> No
     assert isinstance(raised.value, AssertionError)
 
 
+@pytest.mark.parametrize("seed", [4, 12345])
+def test_who_reads_the_global_seed_is_seen_whatever_that_is(seed: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        with pytest.raises(LawBroken):
+            check_method(reads_the_global_seed, laws=["randomness"], cases=["rows"])
+
+
 def test_every_law_can_be_broken() -> None:
     assert {law for law, _ in BROKEN} == set(LAWS)
 

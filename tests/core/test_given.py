@@ -267,7 +267,7 @@ UNREAD: dict[str, tuple[Any, str]] = {
     "objects that lack a value": (np.array([[1, np.nan]] * 3, dtype=object), "Fill in what is missing"),
     "a column that does": (
         pd.DataFrame({"a": pd.array([1, None, 2], dtype="Int64"), "b": 1.0}),
-        r"Fill in what is missing",
+        "NAType",
     ),
 }
 

@@ -208,3 +208,29 @@ def test_complex_layers_hand_on_what_their_gradient_does(composite: str) -> None
     found = enodo.explain(model, x, "lrp", composite=composite, balance=True)
     torch.testing.assert_close(found.tensor, enodo.explain(model, x, "input_x_gradient").tensor)
     assert found.details["lost"].abs().max() < 1e-12
+
+
+class Normed(nn.Module):
+    """A batch norm that no layer with weights stands beside, and one that is merged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone, self.merged = nn.BatchNorm1d(3), nn.BatchNorm1d(4)
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.merged(self.first(torch.relu(self.alone(torch.tanh(x)))))))
+
+
+def test_a_rule_of_weights_for_what_has_none_is_refused() -> None:
+    """Of a norm or an activation it was passed over, and one that fits any operation was where it was set by name."""
+    model, x = seeded(Normed()), normal(2, 3)
+    for key in ("alone", model.alone, "merged", nn.BatchNorm1d):
+        for rule in (rules.gamma(), rules.z_plus(), rules.flat()):
+            with pytest.raises(enodo.BadArgument, match=r"rules: got .*BatchNorm1d\).*the layer beside it"):
+                lrp(model, x, target=0, rules={key: rule})
+    usual = lrp(model, x, target=0)
+    assert not torch.allclose(lrp(model, x, target=0, rules={"*": rules.gamma()}), usual)  # layers are among them
+    named = [lrp(model, x, target=0, rules={key: rules.epsilon(0.5)}) for key in ("alone", model.alone)]
+    torch.testing.assert_close(*named)
+    assert not torch.allclose(named[0], usual)

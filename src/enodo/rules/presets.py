@@ -217,9 +217,26 @@ def composed(
             placed = isinstance(rule, Weighted) and name in WEIGHTED
             (by_name if placed else others)[name] = rule
             continue
+        without = all(map(_without_weights, modules))
         if isinstance(rule, Weighted):
+            _check_weights(key, rule, modules if without else [])
             by_module.update(dict.fromkeys(modules, rule))
-        if not isinstance(rule, Weighted) or (key in modules and rule.otherwise and not isinstance(key, _LAYERS)):
+        itself = key in modules and not isinstance(key, _LAYERS)
+        if not isinstance(rule, Weighted) or (rule.otherwise and (without or itself)):
             others.update(dict.fromkeys(modules, rule))
     follow = made.following(ends, by_name, by_module)
     return made.table(follow) | others, follow
+
+
+def _without_weights(module: nn.Module) -> bool:
+    """Whether a module of torch's own has no weights that values are multiplied and summed up with, as a norm."""
+    inner = next(module.children(), None) is not None or any(p.ndim > 1 for p in module.parameters())
+    return type(module).__module__.startswith("torch.nn.") and not inner
+
+
+def _check_weights(key: Any, rule: Weighted, bare: list[nn.Module]) -> None:
+    """Refuse a rule of weights for modules that have none, of which it would be passed over."""
+    if bare and rule.otherwise is None:
+        kinds = ", ".join(sorted({type(module).__name__ for module in bare}))
+        instead = "A batch norm is merged into the layer beside it: set the rule there. `epsilon` fits any operation."
+        refuse("rules", f"{rule!r} for {key!r} ({kinds})", "layers with weights, as Linear or Conv2d", instead)

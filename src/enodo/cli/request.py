@@ -47,7 +47,7 @@ class Request:
     steps: Annotated[
         int | None, typer.Option(help="Points on the path, for methods that integrate.", show_default=False)
     ] = None
-    samples: Annotated[int | None, typer.Option(help="Samples, for methods that draw them.", show_default=False)] = None
+    samples: Annotated[int | None, typer.Option(help="Samples or evaluations, where drawn.", show_default=False)] = None
     features: Annotated[str | None, typer.Option(metavar="PARTS", show_default=False, help=FEATURES)] = None
     option: Annotated[
         list[str] | None,

@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE=1
 photo=$("$bin/python" -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data" / "chelsea.png")')
 
 "$bin/enodo" report "$photo" --model efficientnet-lite0 --out "$out/photo.html"
-"$bin/enodo" report "The story drags, but the acting is superb and the ending is beautiful." --model minilm-sentiment --target all --out "$out/sentence.html"
+"$bin/enodo" report "The story drags, but the acting is superb and the ending is beautiful." --model minilm-sentiment --top 2 --out "$out/sentence.html"
 "$bin/enodo" report --model breast-cancer --row 3 --out "$out/row.html"
 
 echo

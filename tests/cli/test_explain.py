@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +108,9 @@ def test_an_option_goes_to_the_methods_that_have_it(capsys) -> None:
     plain = enodo_json(capsys, *row, "--steps", "9", "--samples", "3")["explanations"]
     assert [e["options"].get("steps") for e in plain] == [9, None]
     assert [e["options"].get("samples") for e in plain] == [None, 3]
+    drawn = enodo_json(capsys, *row[:3], "--method", "vargrad", "--method", "lime", "--samples", "70")["explanations"]
+    assert [e["options"].get("samples") for e in drawn] == [70, None]
+    assert drawn[1]["options"]["max_evaluations"] == 70
     inner = enodo_json(capsys, *row, "--steps", "9", "--option", "inner=integrated_gradients")["explanations"]
     assert [e["options"]["steps"] for e in inner] == [9, 9]
     assert [e["baseline"] is None for e in plain] == [False, True]
@@ -204,7 +208,13 @@ def test_models_of_ones_own(capsys, here) -> None:
         capsys, "explain", "x.json", "--model", "own.py:dense", "--target", "1,2", "--method", "gradient"
     )
     assert dense["explanations"][0]["values"]["value"] == [[0.0, 0.0, 2.0]]
-    assert dense["target"] == {"index": [1, 2], "name": None}
+    assert dense["target"] == {"index": [1, 2], "name": "output (1, 2)"}
+    inside = ["explain", "x.json", "--model", "own.py:plain", "--of", "1", "--target", "2"]
+    assert run([*inside, "--out", "unit.html"]) == 0
+    assert "Why unit 2 of 1?" in Path("unit.html").read_text("utf-8")
+    assert run(["explain", "x.json", "--model", "own.py:plain", "--method", "vargrad", "--out", "size.html"]) == 0
+    assert "Below: which inputs mattered." in Path("size.html").read_text("utf-8")
+    assert "integrated gradients: unit 2 of 1" in capsys.readouterr().out.lower()
 
 
 def test_the_seed_governs_what_is_drawn(capsys, here) -> None:

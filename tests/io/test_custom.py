@@ -52,7 +52,7 @@ def test_a_module_takes_numbers(file, tmp_path) -> None:
     for name in ("x.npy", "x.csv", "x.json"):
         example = subject.read(name, 1)
         assert example.inputs.tolist() == [[3.0, 4.0, 5.0]]
-        assert example.sample.names == ["0", "1", "2"]
+        assert example.sample.names == (["a", "b", "c"] if name == "x.csv" else ["0", "1", "2"])
     np.save(tmp_path / "one.npy", np.arange(3.0))
     assert subject.read("one.npy", None).inputs.tolist() == [[0.0, 1.0, 2.0]]
 
@@ -122,6 +122,21 @@ def test_files_without_numbers_are_refused(tmp_path, name, content, said) -> Non
     (tmp_path / name).write_text(content)
     with pytest.raises(BadArgument, match=said):
         tensor_reader(str(tmp_path / name), None)
+
+
+def test_columns_have_the_names_of_the_first_line(tmp_path) -> None:
+    (tmp_path / "x.csv").write_text('age;"size; cm"\n1;2\n')
+    assert list(tensor_reader(str(tmp_path / "x.csv"), 0).sample.names) == ["age", "size; cm"]
+    (tmp_path / "x.csv").write_text('"1990","1991"\n1,2\n')
+    assert list(tensor_reader(str(tmp_path / "x.csv"), 0).sample.names) == ["1990", "1991"]
+    (tmp_path / "x.csv").write_text("3,4\n1,2\n")
+    assert list(tensor_reader(str(tmp_path / "x.csv"), 1).sample.names) == ["0", "1"]
+
+
+def test_a_picture_for_a_model_of_plain_numbers_ends_in_what_to_write(tmp_path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(BadArgument, match=r'return model, \{"size": \(224, 224\)\}'):
+        tensor_reader(str(tmp_path / "x.png"), None)
 
 
 def test_numbers_of_any_kind_are_read(tmp_path) -> None:

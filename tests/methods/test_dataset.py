@@ -120,3 +120,6 @@ def test_a_loader_may_draw_and_a_model_that_does_is_explained_for_one_draw() -> 
     found = [enodo.explain_dataset(model, [rows], **asked, at_once=n) for n in (16, 2)]
     assert torch.equal(found[0].tensor, found[1].tensor)
     assert "random numbers" in found[0].notes[0]
+    other = enodo.explain_dataset(model, [rows], **asked, seed=3)
+    assert not torch.allclose(other.tensor, found[0].tensor)
+    assert "seed=3" in other.notes[0]

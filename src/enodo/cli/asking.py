@@ -192,8 +192,8 @@ def _of_one(result: Attribution, i: int, goals: Sequence[Any]) -> Attribution:
 
 
 def _names(subject: Subject, goals: Sequence[Any], of: str) -> list[str]:
-    """The name of each answer explained; "" where there is one only."""
-    if len(goals) == 1:
+    """The name of each answer explained; "" where there is one only, which is one of the model's answers."""
+    if len(goals) == 1 and of == "OUTPUT" and not isinstance(goals[0], tuple):
         return [""]
     if of != "OUTPUT":
         return [f"unit {goal} of {of}" for goal in goals]

@@ -13,6 +13,8 @@ from enodo.core.errors import nearest, refuse
 from enodo.core.registry import Card, card_of
 from enodo.core.result import PICTURES
 
+# What an option is called elsewhere: `--samples 500` is as many evaluations to methods that count those.
+ALSO = {"samples": "max_evaluations"}
 SUFFIXES = (*PICTURES, ".json", ".safetensors")
 
 
@@ -27,11 +29,16 @@ def method_options(cards: Sequence[Card], pairs: Sequence[str], named: Mapping[s
     known = {card.name: accepted(card, given) for card in cards}
     everything = sorted(set().union(*known.values()))
     for name, value in given.items():
-        if name not in everything:
+        if not any(_own(name, options) for options in known.values()):
             spelling = f"--{name}" if name in named else f"--option {name}"
             hint = nearest(name, everything) if everything else "It has no options."
             refuse(spelling, repr(value), f"an option of {', '.join(known)}", hint)
-    return [{name: value for name, value in given.items() if name in known[card.name]} for card in cards]
+    return [{own: value for name, value in given.items() if (own := _own(name, known[card.name]))} for card in cards]
+
+
+def _own(name: str, options: set[str]) -> str | None:
+    """What a method with these options calls the option `name`; None if it has none of the kind."""
+    return next((own for own in (name, ALSO.get(name)) if own in options), None)
 
 
 def accepted(card: Card, given: Mapping[str, Any]) -> set[str]:
@@ -73,7 +80,7 @@ def device_of(text: str) -> torch.device:
     """The device called `text`, refused where this machine does not have it."""
     try:
         device = torch.device(text)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         have += ["mps"] if torch.backends.mps.is_available() else []

@@ -63,7 +63,7 @@ def print_answers(console: Console, run: Run) -> None:
 
 def explained(run: Run, entry: Entry) -> str:
     """The name of the answer that an entry explains."""
-    return entry.answer or next((a.name for a in run.answers if a.explained), "the value asked about")
+    return entry.answer or next(a.name for a in run.answers if a.explained)
 
 
 def _words(console: Console, view: Words, unit: str, signed: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from .ledger import Ledger, Unpairable
 from .pairs import Pairs
 from .rules import Rules
 from .tables import Table
-from .transforms import level
+from .transforms import level, untold
 from .values import Values
 from .vjp import one_hot, pulled
 
@@ -202,8 +201,7 @@ def _pulled(q: Question, pairs: Pairs, scores: Tensor, x: Values, which: range) 
 
     every = torch.func.vmap(against, (0, None))
     indices = torch.arange(which.start, which.stop, device=scores.device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "There is a performance drop")  # what torch cannot batch goes one by one
+    with untold:
         parts = [every(indices, some) for some in (seeds.split(at_once) if scores.ndim > 1 else [seeds])]
     found = [torch.cat(leaf, 1) if len(leaf) > 1 else leaf[0] for leaf in zip(*parts, strict=True)]
     leaves: list[Tensor | None] = [None if i in unused else g for i, g in enumerate(found)]

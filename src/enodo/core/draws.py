@@ -11,7 +11,6 @@ which the operations of this thread are seen, tells. The answer is kept for as l
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,13 +25,22 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .streams import named
+from .threads import at_fork
 
 NEVER, TORCH, BEYOND = 0, 1, 2  # a model draws no random numbers, torch's, others
-_known: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by model, or by the code of a function
-_swapped = threading.RLock()  # held while a global generator is in a state of ours
-_reading = threading.Lock()
+_known: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by model
+_swapped = threading.RLock()  # held while a global generator is in a state of ours: for a whole pass
 
 States = list[tuple[Any, Any]]  # generators, each with its state
+
+
+def _let_go() -> None:
+    """Nobody holds the lock in the child of a fork; who waited for it instead could wait for a pass that forks."""
+    global _swapped  # noqa: PLW0603
+    _swapped = threading.RLock()
+
+
+at_fork(after_in_child=_let_go)
 
 
 class Drew(Exception):
@@ -46,9 +54,8 @@ class Draws:
         self.model, self.seed = model, seed
         module = isinstance(model, nn.Module)
         self.watched = module or not getattr(model, "watches", False)  # not what makes passes of its own
-        self.key = model if module else getattr(model, "__code__", model)
         try:
-            found = _known.get(self.key)
+            found = _known.get(self.model)
         except TypeError:  # an object that cannot be remembered
             found = None
         self.known = found is not None
@@ -95,7 +102,7 @@ class Draws:
 
     def _remember(self, kind: int) -> None:
         with suppress(TypeError):
-            _known[self.key] = kind
+            _known[self.model] = kind
 
     def contexts(self, whole: bool) -> list[Any]:
         """What a pass of a model that draws has to run within; a `whole` one is not left early."""
@@ -227,19 +234,13 @@ def _states(generators: Any) -> States:
 
 
 def state_of(generator: torch.Generator) -> Tensor:
-    """The state of one of torch's generators, read so that threads cannot block each other.
+    """The state of one of torch's generators, read off a copy, so that threads cannot block each other.
 
-    torch locks the generator until there is a tensor to return. If making that has Python collect garbage, code may run
+    torch locks a generator until there is a tensor to return. If making that has Python collect garbage, code may run
     and another thread get its turn: should that one want the lock too, it waits for it, and all others for that one.
+    The copy is nobody else's, and making it collects no garbage.
     """
-    with _reading:
-        collects = gc.isenabled()
-        try:
-            gc.disable()
-            return generator.get_state()
-        finally:
-            if collects:
-                gc.enable()
+    return generator.clone_state().get_state()
 
 
 def _state(generator: Any) -> Any:

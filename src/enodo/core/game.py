@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 from .absence import Absence
 from .features import Features
 from .partly import Partly
+from .threads import cached_property
 from .values import Values, end_to_end
 from .ways import Few, Masked, Others
 

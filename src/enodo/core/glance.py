@@ -9,7 +9,6 @@ goes wrong in a way that takes words, is left to that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,6 +31,7 @@ from .running import Call, kept, noticed, watched
 from .state import State, eager
 from .streaming import Points
 from .tables import Table
+from .threads import cached_property
 from .transforms import level
 from .values import Values
 from .watch import Constants, Watch

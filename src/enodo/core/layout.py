@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .threads import cached_property
 from .values import Values
 
 NOBODY = torch.iinfo(torch.long).min  # names what belongs to no feature; every other whole number may name one

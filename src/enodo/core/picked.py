@@ -42,7 +42,7 @@ def _column(y: Tensor, index: tuple[int, ...]) -> Tensor:
     try:
         for i in index:
             picked = picked.select(1, i)
-    except IndexError:
+    except (IndexError, ValueError, RuntimeError):  # also of a number of more than 64 bits
         _check_depth(y, len(index))
         for dim, i in enumerate(index, 1):
             _check_bounds(y, i, dim)

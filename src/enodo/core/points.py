@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,7 @@ from torch.utils.hooks import RemovableHandle
 
 from . import tree as trees
 from .errors import BadArgument, BadType, describe, nearest, refuse
+from .threads import cached_property
 
 SIDES = ("in", "out", "input", "output", "embedding")
 _SPELLING = re.compile(r"(?P<name>[^:@\[\]]*)(@(?P<call>-?\d+))?(:(?P<side>\w+))?(?P<path>(\[[^\[\]]*\])*)")

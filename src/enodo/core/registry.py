@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import count
 from typing import Any, TypeVar
 
 from .errors import BadType, about, nearest, refuse
+from .threads import cached_property
 
 NUMBERS = re.compile(r"(int|float|bool)( \| (int|float|None))*")  # annotations of options that no text fits
 

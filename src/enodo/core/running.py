@@ -187,7 +187,7 @@ def _value(output: Any, of: Point, seen: Sequence[Any]) -> Any:
 def watched(call: Call, around: list[Any], whole: bool, within: bool, answer: Callable[[Any], Any]) -> Any:
     """What a pass gives, in contexts entered in order; see `noticed` for `whole` and `_output` for the rest."""
     if may_compile() and (call.state.compiled or around or _modes()):
-        around.insert(0, without_compiling())
+        around.insert(0, without_compiling)
     return noticed(call, whole, lambda: _output(call, around, within, answer))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .lasting import dataclass
 from .points import is_hooked
+from .threads import Switch
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)  # what acts differently in train mode
@@ -175,33 +175,8 @@ def eager(model: Any) -> Any:
     return model if inner is None else eager(inner)
 
 
-@contextmanager
-def without_compiling() -> Iterator[None]:
-    """Run functions that torch.compile made of others as those others."""
-    with torch.compiler.set_stance("force_eager"):  # made where it is entered: torch changes the stance at once
-        yield
+# While any thread is inside, functions that torch.compile made of others run as those others.
+without_compiling = Switch(lambda: torch.compiler.set_stance("force_eager"))
 
-
-class _PlainAttention:
-    """While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
-
-    The switch is one for the whole process, so the first thread to come sets it and the last to leave puts it back.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.context = threading.Lock(), 0, ExitStack()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.context.enter_context(sdpa_kernel(SDPBackend.MATH))
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.context.close()
-
-
-plain_attention = _PlainAttention()
+# While any thread is inside, torch's attention runs as plain products: its fused forms have no second derivative.
+plain_attention = Switch(lambda: sdpa_kernel(SDPBackend.MATH))

@@ -135,7 +135,7 @@ def prepare(target: Any, rows: int) -> Any:
         if target not in ("all", "predicted"):
             refuse("target", repr(target), '"predicted" or "all", an index, a mask or a callable')
         return target
-    if isinstance(target, Tensor) and target.dtype == torch.bool:
+    if isinstance(target, Tensor) and target.dtype == torch.bool and target.ndim:
         if not target.any():
             refuse("target", f"a mask of shape {tuple(target.shape)} that is False everywhere", "one with a place")
         return Mask(target, torch.arange(rows))
@@ -209,7 +209,8 @@ def _index(target: Any, rows: int) -> Any:
             index = torch.as_tensor(target)
         except (TypeError, ValueError, RuntimeError):
             refuse("target", target, "one int or tuple of ints a row", kind=BadType)
-        if index.is_floating_point() or index.dtype == torch.bool:
+        mixed = isinstance(target, list) and any(isinstance(i, bool) for _, i in trees.leaves(target))
+        if mixed or index.is_floating_point() or index.dtype == torch.bool:
             refuse("target", target, "integer indices", "Write target.long() for class numbers.", BadType)
         if index.numel() == 1:
             return (int(index),)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import tree as trees
+from .threads import Switch
 
 _functorch = torch._C._functorch
+_tell: Callable[[bool], None] = _functorch._set_vmap_fallback_warning_enabled  # type: ignore[attr-defined]
 
 
 def level() -> int:
@@ -45,3 +49,17 @@ def storage_of(t: Tensor) -> int:
 def has_path(values: Any) -> bool:
     """Whether gradients could reach these values but for the transforms they are in."""
     return any(bare(t).requires_grad for _, t in trees.leaves(values) if isinstance(t, Tensor))
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    _tell(False)
+    try:
+        yield
+    finally:
+        _tell(True)
+
+
+# While any thread is inside, `torch.vmap` does not warn that it does one by one what it cannot batch. Python's filters
+# of warnings are no place to say so: a thread that puts back those it found takes away what others have set since.
+untold = Switch(_untold)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +22,7 @@ from .partly import MISSED, Partly, unwatched
 from .places import Visit
 from .record import now
 from .removal import tokens_of
+from .threads import cached_property
 from .values import Values, chosen
 
 if TYPE_CHECKING:

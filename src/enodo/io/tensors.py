@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from pathlib import Path
@@ -24,20 +25,7 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
         refuse("INPUT", repr(source), "an existing .npy, .csv or .json file", "No such file.")
     if not path.stat().st_size:
         refuse("INPUT", repr(source), "at least one row of numbers", "The file is empty.")
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix == ".json":
-            values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
-        else:
-            values = _cells(path)
-    except BadArgument:
-        raise
-    except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
-        reason = str(error).splitlines()[0].partition(";")[0].partition(". ")[0]  # without numpy's advice to callers
-        refuse("INPUT", repr(source), "a file of numbers, rows first", f"{reason.rstrip('.')}.")
-    if not isinstance(values, np.ndarray):  # as of an .npz file under another name
-        refuse("INPUT", repr(source), "one array of numbers, rows first", f"It holds {', '.join(values)}.")
+    values, names = _numbers(path)
     if values.ndim == 0 or values.dtype.kind not in "fiub":
         refuse(
             "INPUT", f"{path.name} of type {values.dtype} and shape {values.shape}", "an array of numbers, rows first"
@@ -49,12 +37,35 @@ def tensor_reader(source: str | None, row: int | None) -> Example:
     index = pick(row, len(values), path.name)
     picked = values[index : index + 1]
     tensor = torch.from_numpy(picked.astype(np.float32 if picked.dtype.kind == "f" else np.int64))
-    sample = Sample("tensor", f"row {index} of {path.name}", names=places(tensor.shape[1:]))
+    sample = Sample("tensor", f"row {index} of {path.name}", names=names or places(tensor.shape[1:]))
     return Example(tensor, sample, source=source)
 
 
-def _cells(path: Path) -> np.ndarray:
-    """The numbers of a CSV file, rows first, without a first line of names."""
+def _numbers(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The array in a file, and the names of its columns where the file has them."""
+    names: list[str] = []
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix == ".json":
+            values = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
+        else:
+            values, names = _cells(path)
+    except BadArgument:
+        raise
+    except UnicodeDecodeError:
+        advice = 'For pictures the factory of --model returns facts too: return model, {"size": (224, 224)}'
+        refuse("INPUT", repr(str(path)), "a .npy, .csv or .json file of numbers", advice)
+    except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
+        reason = str(error).splitlines()[0].partition(";")[0].partition(". ")[0]  # without numpy's advice to callers
+        refuse("INPUT", repr(str(path)), "a file of numbers, rows first", f"{reason.rstrip('.')}.")
+    if not isinstance(values, np.ndarray):  # as of an .npz file under another name
+        refuse("INPUT", repr(str(path)), "one array of numbers, rows first", f"It holds {', '.join(values)}.")
+    return values, names
+
+
+def _cells(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a CSV file, rows first, and the names of its columns, if its first line has them."""
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
     apart = delimiter(first)
@@ -64,7 +75,9 @@ def _cells(path: Path) -> np.ndarray:
         refuse("INPUT", given, "numbers alone, or names alone", "Put names that are numbers in quotes; fill in gaps.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a file without numbers, which is told below
-        return np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(all(named)), encoding="utf-8-sig")
+        values = np.loadtxt(path, delimiter=apart, ndmin=2, skiprows=int(all(named)), encoding="utf-8-sig")
+    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=apart), [])]
+    return values, cells if all(named) and len(cells) == values.shape[1] else []
 
 
 def _is_number(cell: str) -> bool:

@@ -51,13 +51,14 @@ def explain_dataset(
     at_once    coalitions whose states are kept while the loader is gone through once
     asked      further arguments of `enodo.explain`, options of the method among them
 
+    A model that draws random numbers draws in each batch, whatever is absent from it, what `seed` names.
     The Attribution is shaped like the entries explained, for one row, (..., *row), the metric's dimensions in front.
     """
     if isinstance(method, str) and "gradient" in card_of(method).needs:
         refuse("method", repr(method), "one without gradients, such as feature_ablation or kernel_shap")
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         refuse("at_once", at_once, "a whole number from 1", kind=BadType)
-    corpus = Corpus.of(model, loader, roles, features, baseline, reduce, metric)
+    corpus = Corpus.of(model, loader, roles, features, baseline, reduce, metric, asked.get("seed", 0))
     n = corpus.layout.n
     present = torch.ones(1, n, dtype=torch.float64)
     found = explain(corpus, present, method, target="all", baseline=0, batch_size=at_once, **asked)
@@ -90,7 +91,9 @@ class Corpus:
     watches = True  # for random numbers of the model; a loader that shuffles may draw
 
     @staticmethod
-    def of(model: Any, loader: Any, roles: Any, features: Any, baseline: Any, reduce: Any, metric: Any) -> Corpus:
+    def of(
+        model: Any, loader: Any, roles: Any, features: Any, baseline: Any, reduce: Any, metric: Any, seed: int
+    ) -> Corpus:
         """The Corpus, by its first batch."""
         batches = iter(loader) if isinstance(loader, Iterable) or hasattr(loader, "__getitem__") else None
         if batches is None:
@@ -122,7 +125,7 @@ class Corpus:
             refuse("baseline", str(q.absence), "a number or a row for each entry explained")
         more = (reduce or _joined, metric or (lambda state: state), several)
         bare, state = examined(model)
-        call = Call(bare, (), (), {}, 0, state, Draws(bare, 0))
+        call = Call(bare, (), (), {}, 0, state, Draws(bare, seed))
         return Corpus(call, loader, kinds, layout, rows, tuple(t[0] for t in stand_ins.leaves), *more)
 
     def __call__(self, present: Tensor) -> Tensor:

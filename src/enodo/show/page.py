@@ -103,8 +103,8 @@ def _quoted(answer: Answer) -> str:
 
 def _explained(page: Page) -> str:
     """The words for what is explained."""
-    found = [_quoted(a) for a in page.answers if a.explained]
-    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]])) if found else "the value asked about"
+    found = [_quoted(a) for a in page.answers if a.explained] or list(_groups(page))
+    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
 
 
 def _head(page: Page) -> Markup:
@@ -113,7 +113,7 @@ def _head(page: Page) -> Markup:
     answer = _explained(page)
     what = {"image": "parts of the picture", "text": "words", "table": "features"}.get(page.sample.kind, "inputs")
     if found is None:
-        told = "The value of a place inside the model is explained."
+        told = f"Of what {page.model} computes for {page.sample.title}, this explains {answer}."
     elif found.probability is None:
         told = f"{page.model} answers {number_with(found.score, page.unit)} for {page.sample.title}."
     elif len(explained) > 1:
@@ -123,7 +123,8 @@ def _head(page: Page) -> Markup:
         told = f"{page.model} gives {answer} a probability of {found.probability:.1%} for {page.sample.title}."
         told += _rival(found, page.answers)
     there = "each of them" if len(explained) > 1 else "it there"
-    told += f" Below: which {what} pushed {there}{_compared(page)}."
+    did = f"pushed {there}" if any(map(_signed, page.entries)) else "mattered"
+    told += f" Below: which {what} {did}{_compared(page)}."
     title = f"Why {answer}?"
     if found is not None and found.probability is None and len(explained) == 1:
         title = f"Why {number_with(found.score, page.unit)}?"

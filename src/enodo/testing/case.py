@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from enodo import INPUT, OUTPUT, Attribution, Card, Point, explain
 from enodo.core import tree as trees
 from enodo.core.registry import card_of
+from enodo.core.threads import cached_property
 
 Tree = Any  # nested containers of tensors
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from enodo.core.threads import cached_property
 
 Array: TypeAlias = NDArray[Any]
 RIDGE = 10.0  # how many pairs it takes to believe in as much bending as there is

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from enodo.core.threads import cached_property
 from enodo.methods.shapley.pairs import inverse
 
 START = (0.5, 0.25, 0.12, 0.06, 0.03)  # penalties to begin with, relative to one at which all slopes are zero

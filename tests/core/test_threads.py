@@ -118,6 +118,7 @@ def test_a_pass_waits_for_no_other_threads_pass():
 FORKS = """
 import faulthandler, os, threading
 import numpy as np, torch, enodo
+from enodo.core.state import plain_attention
 
 class Noisy(torch.nn.Module):
     def forward(self, x):

@@ -101,6 +101,8 @@ def test_several_answers_are_explained_together(capsys, here) -> None:
     assert html.count("Can this be trusted?") == 2
     named = told(capsys, "explain", *TABLE, "--target", "1", "--target", "malignant", "--target", "1")
     assert [t["index"] for t in named["targets"]] == [1, 0]
+    twice = told(capsys, "explain", "x.json", "--model", "own.py:plain", "--target", "0", "--target", "-2")
+    assert [t["index"] for t in twice["targets"]] == [0]
     assert [t["index"] for t in told(capsys, "explain", *TABLE, "--top", "1")["targets"]] == [0]
 
 

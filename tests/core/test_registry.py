@@ -150,6 +150,8 @@ def test_every_card_is_complete():
         assert card.when.endswith("."), name
         assert card.paper or name == "activation", name
         assert card.summary.endswith("."), name
+        assert ". " not in card.summary, f"{name}: one sentence, for readers of reports"
+        assert "`" not in card.summary, name
         assert card.needs <= {"gradient", "score", "baseline", "background", "absence"}, name
         known = {"completeness", "each", "map", "shared", "batch", "once", "size", "layer", "cells"}
         assert card.claims <= known, name

@@ -79,6 +79,18 @@ def test_the_answer_is_that_of_the_model(form: str, width: int, create_graph: bo
     torch.testing.assert_close(found.tensor, expected.tensor, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("form", ["scripted", "traced", "frozen", "exported", "symbolically traced", "data parallel"])
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "kernel_shap"])
+def test_so_it_is_where_the_model_holds_buffers(form: str, method: str) -> None:
+    model, x = nn.Sequential(*plain(4), nn.BatchNorm1d(3).double()).eval(), normal(3, 4)
+    model[3].running_mean.add_(normal(3, seed=1))
+    expected = enodo.explain(model, x, method, target=1)
+    form_of_it = FORMS[form](model, x)
+    for _ in range(2):  # the first time, passes are given copies of buffers
+        torch.testing.assert_close(enodo.explain(form_of_it, x, method, target=1).tensor, expected.tensor)
+
+
 @pytest.mark.parametrize("wrt", ["0", "1:in"])
 def test_layers_of_a_symbolic_trace_are_those_of_the_model(wrt: str) -> None:
     model, x = plain(4), normal(3, 4)

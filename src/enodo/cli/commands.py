@@ -102,6 +102,8 @@ def _told(error: BaseException) -> tuple[int, str]:
         return USAGE, f"this needs the package {error.name}; write: pip install 'enodo[all]'."
     if isinstance(error, EnodoError):
         return BAD_INPUT, " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:  # no right to read it, a name too long ...
+        return BAD_INPUT, f"{error.strerror}: {str(error.filename)[:80]!r}."
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED, "interrupted"
     told = " ".join(str(error).split())[:300]

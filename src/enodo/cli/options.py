@@ -80,7 +80,7 @@ def device_of(text: str) -> torch.device:
     """The device called `text`, refused where this machine does not have it."""
     try:
         device = torch.device(text)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         have += ["mps"] if torch.backends.mps.is_available() else []

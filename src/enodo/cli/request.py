@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from enodo.core.errors import refuse
+from enodo.io.subject import whole
 
 SOURCES = "An image file, a sentence in quotes, or a .txt, .csv, .npy or .json file. Left out: the model's own data."
 MODELS = "A name (enodo models), package.module:factory, file.py:factory or a folder."
@@ -68,9 +69,10 @@ class Request:
         """The most rows of a pass."""
         if self.batch_size == "auto":
             return "auto"
-        if not self.batch_size.isdigit():
+        rows = whole(self.batch_size)
+        if rows is None:
             refuse("--batch-size", repr(self.batch_size), "a whole number or auto")
-        return int(self.batch_size)
+        return rows
 
 
 def command(fn: Callable[..., None]) -> Callable[..., None]:

@@ -14,6 +14,7 @@ from enodo.core.errors import NotFinite, refuse
 from enodo.core.targets import tensor_of
 from enodo.io import Example, Subject
 from enodo.io.parts import Cut
+from enodo.io.subject import whole
 from enodo.show.evidence import Evidence
 from enodo.show.html import Answer, Entry
 from enodo.show.page import Page
@@ -114,13 +115,13 @@ def _all(output: Tensor, of: str) -> list[Any]:
 def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
     """The target meant by `text`: the predicted class, an index, a tuple of indices, or a class by name."""
     single = output.numel() == 1
-    parts = text.split(",")
-    if all(p.strip().lstrip("-").isdigit() for p in parts) and len(parts) > 1:
-        return tuple(int(p) for p in parts)
+    place = tuple(n for n in map(whole, text.split(",")) if n is not None)
+    if len(place) == text.count(",") + 1 > 1:
+        return place
     if of != "OUTPUT":
-        if not text.lstrip("-").isdigit():
+        if not place:
             refuse("--target", repr(text), f"the index of a unit of {of!r}", "Write for example --target 0.")
-        return int(text)
+        return place[0]
     if text == "predicted":
         if output.ndim > 1:
             expected = f"an index tuple, as the model answers with shape {tuple(output.shape)}"
@@ -129,7 +130,7 @@ def target_of(subject: Subject, text: str, output: Tensor, of: str) -> Any:
     index = subject.class_index(text)
     if output.ndim == 1 and not -len(output) <= index < len(output):
         refuse("--target", text, f"an index from 0 to {len(output) - 1}")
-    return None if single else index
+    return None if single else index % len(output) if output.ndim == 1 else index
 
 
 def answers_of(subject: Subject, output: Tensor, targets: Sequence[Any], of: str) -> list[Answer]:

@@ -126,25 +126,28 @@ class Glance:
         if self.point is not INPUT:
             raise NotPlain
         self.budget.tried = x.shape[0]
-        if rules is None:
+        if rules is None and not (self.call.state.fixed and x.shape[0] == 1):
             x = x.detach().clone().requires_grad_()  # to write into it is an error then, and takes a full question
             output = self._output(x)
         else:
             x = x.detach().requires_grad_()
-            output = self._under(x.clone(), rules)
+            output = self._seen(x.clone(), rules)
         self.forwarded += x.shape[0]
         return x, output
 
-    def _under(self, x: Tensor, rules: Rules) -> Any:
-        """The model's output under rules, at a tensor that is not the caller's."""
-        rules.start(x)
-        around = [Watch(self.constants, None, False, rules=rules), kept()]
+    def _seen(self, x: Tensor, rules: Rules | None) -> Any:
+        """The model's output at a tensor that is not the caller's; each of its operations is seen."""
+        around: list[Any] = [Watch(None, None, False)]
+        if rules is not None:
+            rules.start(x)
+            around = [Watch(self.constants, None, False, rules=rules), kept()]
 
         def answer(output: Any) -> Any:
-            rules.finish(output)
+            if rules is not None:
+                rules.finish(output)
             return output
 
-        output = watched(replace(self.call, inputs=x), around, True, True, answer)
+        output = watched(replace(self.call, inputs=x), around, True, rules is not None, answer)
         self._check_quiet()
         return output
 

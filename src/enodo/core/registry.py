@@ -40,8 +40,8 @@ class Card:
 
     @property
     def summary(self) -> str:
-        """The first line of the method's docstring."""
-        return (inspect.getdoc(self.fn) or "").split("\n", 1)[0]
+        """The first line of the method's docstring, without marks of code: readers of reports see it."""
+        return (inspect.getdoc(self.fn) or "").split("\n", 1)[0].replace("`", "")
 
     @cached_property
     def options(self) -> dict[str, inspect.Parameter]:

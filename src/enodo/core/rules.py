@@ -103,6 +103,8 @@ class Rules(TorchFunctionMode):
         self._ledgers = [ledger for ledger in (record, at, true, here, beside) if ledger is not None]
         self._begun = alone and true is None  # else a pass says when (`start`)
         self._bends = self._begun and report is None and table.trail is None
+        # whether the graph of this pass reaches back to parameters and inputs
+        self._keeps = true is not None or (record is not None and record.keep)
         self._hidden: list[range] = []  # numbers of the nodes that were made out of sight
         self._inside: list[Any] = []  # composites that are now being done; one met within itself is none
 
@@ -160,11 +162,6 @@ class Rules(TorchFunctionMode):
                 ledger.before_write(t)
         if self.table.trail is not None:
             self.table.trail.before_write()
-
-    @property
-    def _keeps(self) -> bool:
-        """Whether the graph of this pass reaches back to parameters and inputs."""
-        return self.true is not None or (self.record is not None and self.record.keep)
 
     def _found(self, func: Any, met: Spelling, in_place: bool, args: Any, kwargs: Any) -> Any:
         """What the table says of a call: for the module that is running, or for the operation."""

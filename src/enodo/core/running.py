@@ -151,7 +151,8 @@ def _forward(
             around.append(Watched(layers))
         tracker = next((v.tracker(call.inputs, call.rows) for v in visits if v.where.ids), None)
         frozen = grad and constants is not None and not constants.light and not keep
-        looks = frozen if grad else state.shortcuts or may_pay(call.inputs, state.weights // 4)
+        alone = state.fixed and call.rows == 1  # see `watch.MISREAD`
+        looks = frozen or alone if grad else state.shortcuts or may_pay(call.inputs, state.weights // 4)
         watch = None
         # Under the mode, torch's fused shortcuts for inference stay closed: they run no inner layers.
         if tracker or measure or stand_ins or looks:

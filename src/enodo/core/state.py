@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from functools import lru_cache
@@ -74,6 +74,7 @@ class State:
     copies: Mapping[int, Tensor] = field(default_factory=dict)  # by id, of what was made under inference mode
     versions: Versions = ()  # of the buffers that the model itself may write into
     mixes: bool = False  # a layer takes statistics over the rows of a pass
+    fixed: bool = True  # whether a layer may normalise by fixed statistics: something holds buffers
     draws: bool = True  # whether it may draw random numbers; a model of torch's own layers in eval mode does not
 
     @staticmethod
@@ -82,7 +83,7 @@ class State:
         if not isinstance(model, nn.Module):
             return State()
         weights, compiled, training, shortcuts = 0, False, in_train_mode(model), False
-        mixes = draws = False
+        mixes = fixed = draws = False
         copies: dict[int, Tensor] = {}
         versions: list[tuple[int, int]] = []
         held: list[Tensor | None] = []
@@ -96,6 +97,7 @@ class State:
             if m._parameters:
                 held += m._parameters.values()
             if m._buffers:
+                fixed = True
                 held += m._buffers.values()
             if kind := _kind(type(m)):  # type: ignore[arg-type]  # mypy holds them for unhashable
                 compiled, shortcuts, draws = compiled or kind.compiled, shortcuts or kind.fused, draws or kind.draws
@@ -108,7 +110,7 @@ class State:
                 weights += t.nbytes
                 if t.is_inference():
                     copies[id(t)] = t.detach().clone()
-        return State(weights, compiled, training, shortcuts, copies, tuple(versions), mixes, draws)
+        return State(weights, compiled, training, shortcuts, copies, tuple(versions), mixes, fixed, draws)
 
     def writes(self, model: Any) -> bool:
         """Whether a pass may change buffers: in train mode, and where it is not known that the last one did not."""
@@ -134,13 +136,21 @@ class State:
         kept = [(m._buffers, dict(m._buffers)) for m in model.modules() if m._buffers]
         try:
             yield
-            changed = any(now.get(name) is not t for now, before in kept for name, t in before.items())
-            changed = changed or any(copy.is_inference() or copy._version for copy in stand_ins.values())
-            if whole and not (self.training or changed):
+            changed = any(copy.is_inference() or copy._version for copy in stand_ins.values())
+            if whole and not (self.training or changed or _exchanged(kept)):
                 _quiet[model] = self.versions
         finally:
-            for now, before in kept:
-                now.update(before)
+            for now, name, t in _exchanged(kept):
+                now[name] = t
+
+
+def _exchanged(kept: Sequence[tuple[Any, Mapping[str, Any]]]) -> list[tuple[Any, str, Any]]:
+    """Buffers that are not those they were: where they lay, under which name, which they were.
+
+    What holds those of TorchScript is no dict, and has neither `get` nor `update`.
+    """
+    moved = ((now, name, t) for now, before in kept for name, t in before.items())
+    return [(now, name, t) for now, name, t in moved if name not in now or now[name] is not t]
 
 
 def in_train_mode(model: nn.Module) -> bool:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from . import tree as trees
 from .embeddings import open_bag, refuse_ids
 from .lookups import Tracker
+from .operations import parts
 from .points import bend
 from .products import done
 from .rules import Rules
@@ -27,7 +28,13 @@ from .transforms import bare, storage_of
 
 # torch 2.13 misreads the gradient (1, C, h, w) of one row that attention has laid out among tokens, (1, h w, C), as one
 # with channels last: on a CPU, what goes back from a norm of fixed statistics is then another gradient.
-_MISREAD = frozenset((F.batch_norm, torch.batch_norm, F.instance_norm, torch.instance_norm))
+MISREAD = frozenset(
+    (
+        F.batch_norm, torch.batch_norm, torch.native_batch_norm, F.instance_norm, torch.instance_norm,
+        torch.ops.aten.batch_norm.default, torch.ops.aten.instance_norm.default,
+        torch.ops.aten.native_batch_norm.default, torch.ops.aten._native_batch_norm_legit_no_training.default,
+    )
+)  # fmt: skip
 # What models ask of nearly every tensor, and what stands in for it answers alike.
 _ASKED = frozenset(
     (Tensor.dim, Tensor.size, *(getattr(Tensor, n).__get__ for n in ("shape", "ndim", "dtype", "device")))
@@ -105,8 +112,10 @@ class Watch(TorchFunctionMode):
             if tracked:
                 refuse_ids(args, kwargs, error)
             raise
-        if func in _MISREAD and out.requires_grad and out.shape[0] == 1 and self._pulls:
-            bend(out, Tensor.contiguous)
+        if func in MISREAD and self._pulls:
+            normed = parts(out)[0]
+            if normed.requires_grad and normed.shape[0] == 1:
+                bend(normed, Tensor.contiguous)
         if self.load is not None and isinstance(out, Tensor):
             self.load.add(out)
         if tracked and self.tracker is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from enodo.core.errors import nearest, refuse
 from enodo.core.features import Features
-from enodo.io.subject import Example
+from enodo.io.subject import Example, whole
 from enodo.show.sample import Sample
 from enodo.text.pieces import merged
 
@@ -53,13 +53,13 @@ def cut(text: str | None, example: Example, most: int | None = None) -> Cut:
         text = next(iter(known))
         if most is not None and text == "squares":
             text = f"squares:{_side(example, most)}"
-    if text.isdigit() and int(text) > 0:
-        return _blocks(example.inputs, int(text))
+    if (blocks := whole(text) or 0) > 0:
+        return _blocks(example.inputs, blocks)
     kind, colon, size = text.partition(":")
     if kind not in known:
         names = ", ".join(known)
         refuse("--features", repr(text), f"a number of blocks, or for this input one of {names}", nearest(kind, known))
-    if colon and (not size.isdigit() or int(size) < 1 or kind not in SIZED):
+    if colon and ((whole(size) or 0) < 1 or kind not in SIZED):
         wanted = f"{kind}:SIZE with a whole number from 1" if kind in SIZED else f"{kind} alone, which has no size"
         refuse("--features", repr(text), wanted)
     return known[kind](example, int(size) if colon else SIZED.get(kind, 0))
@@ -76,7 +76,7 @@ def windows(text: str | None, example: Example) -> tuple[int, int]:
         refuse("--features", repr(text), f"for this input one of {', '.join(KINDS[example.sample.kind])}")
     shorter = min(example.inputs.shape[-2:])
     given = text.split(":")[1:] if text else []
-    if len(given) > 2 or not all(n.isdigit() and int(n) > 0 for n in given):
+    if len(given) > 2 or not all((whole(n) or 0) > 0 for n in given):
         refuse("--features", repr(text), "windows, windows:SIDE or windows:SIDE:STEP with whole numbers from 1")
     side = int(given[0]) if given else max(1, shorter // 7)
     return min(side, shorter), int(given[1]) if len(given) > 1 else max(1, side // 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,11 @@ from enodo.core.errors import nearest, refuse, remark
 from enodo.core.explain import ask
 from enodo.core.remedies import mended
 from enodo.show.sample import Kind, Sample
+
+
+def whole(text: str) -> int | None:
+    """The whole number that `text` is, in plain digits; None if it is none."""
+    return int(text) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text) else None
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,8 @@ class Subject:
             pass
         if self.kind == "image" and "." in text:
             return self.read(text, None).inputs, f"the picture {text}"
-        if self.kind in ("table", "tensor") and text.startswith("row:") and text[4:].isdigit():
-            return self.read(example.source, int(text[4:])).inputs, f"row {text[4:]} of the same data"
+        if self.kind in ("table", "tensor") and text.startswith("row:") and (row := whole(text[4:])) is not None:
+            return self.read(example.source, row).inputs, f"row {row} of the same data"
         if text in ABSENCES.get(self.kind, {}):
             refuse("--baseline", repr(text), "another one for methods that take no parts away")
         known = ", ".join(self.baselines)
@@ -114,8 +120,8 @@ class Subject:
     def class_index(self, text: str) -> int:
         """The index of a class from its number or its name (any case; the part before the first comma will do)."""
         names = list(self.classes or ())
-        if text.lstrip("-").isdigit():
-            index = int(text)
+        index = whole(text)
+        if index is not None:
             if names and not -len(names) <= index < len(names):
                 refuse("--target", text, f"an index from 0 to {len(names) - 1}, or a class name")
             return index % len(names) if names else index

@@ -90,9 +90,10 @@ def grad_cam(
 def xgrad_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
 ) -> Values:
-    """Grad-CAM whose mean gradient over places is weighted by the size of the values there. Options as in `grad_cam`.
+    """Grad-CAM whose mean gradient over places is weighted by the size of the values there.
 
-    After a ReLU that is equation 8; values of both signs, which may add up to nothing, are no weights.
+    After a ReLU that is equation 8; values of both signs, which may add up to nothing, are no weights. Options as in
+    `grad_cam`.
     """
     return weighed(q, _by_activation, relu, channel=channel, reshape=reshape, upsample=upsample)
 
@@ -126,7 +127,10 @@ def grad_cam_plus_plus(
 def hires_cam(
     q: Question, *, channel: int | None = None, reshape: Any = None, upsample: Any = False, relu: bool = True
 ) -> Values:
-    """The values of a layer times their gradient, summed over channels. Options as in `grad_cam`."""
+    """The values of a layer times their gradient, summed over channels.
+
+    Options as in `grad_cam`.
+    """
     return weighed(q, lambda x, g, places: g, relu, channel=channel, reshape=reshape, upsample=upsample)
 
 

@@ -32,7 +32,9 @@ def finer_cam(
     weighted: bool = True,
     **options: Any,
 ) -> Values:
-    """A map of the score of a class less `alpha` times that of classes like it: f_c - alpha sum_d p_d f_d / sum_d p_d.
+    """A map of what sets a class apart: of its score less a share of the scores of classes like it.
+
+    That is f_c - alpha sum_d p_d f_d / sum_d p_d.
 
     inner     the method that makes the map, asked with `options`
     against   how many classes to compare with, those of the nearest scores at the inputs; or the classes, [3, 7]

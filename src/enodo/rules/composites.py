@@ -62,15 +62,14 @@ def _group_norm(
     return _scaled(groups, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
 
 
-_MANY = 1 << 16  # numbers from which on a norm is the slower, also forward
+_MANY = 1 << 17  # numbers from which on a norm is the slower, also forward
 
 
 def _batch_norm(*args: Any, **kwargs: Any) -> Treatment:
     """Linear, unless it normalises by the batch, as in training: rows then depend on their mates in the model too."""
     norm = Norm.of(*args, **kwargs)
     if not (norm.training or norm.mean is None or is_live(norm.weight) or is_live(norm.bias)):
-        # one product and one sum: torch takes a norm's own gradient in twice the time, and under vmap one by one
-        return Plain(lambda *_, **__: _folded(norm), norm.x.numel() >= _MANY)
+        return _FOLDED if norm.x.numel() >= _MANY else _FOLDED_UNDER_VMAP
     return Decompose(_batch_statistics)
 
 
@@ -85,10 +84,15 @@ def _batch_statistics(*args: Any, **kwargs: Any) -> Tensor:
     return _scaled(y, _by_channel(norm.weight, x.ndim), _by_channel(norm.bias, x.ndim))
 
 
-def _folded(norm: Norm) -> Tensor:
+def _folded(*args: Any, **kwargs: Any) -> Tensor:
+    norm = Norm.of(*args, **kwargs)
     scale, shift = (_by_channel(t, norm.x.ndim) for t in norm.factors)
     y: Tensor = (norm.x * scale).add_(shift)
     return y.to(norm.x.dtype)
+
+
+# One product and one sum: torch takes a norm's own gradient in twice the time, and under vmap one by one.
+_FOLDED, _FOLDED_UNDER_VMAP = Plain(_folded), Plain(_folded, alone=False)
 
 
 def _instance_norm(*args: Any, **kwargs: Any) -> Tensor:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from enodo.core.values import accumulator
 
-# The arguments of F.batch_norm and F.instance_norm, and of their namesakes in torch, in order.
-_FUNCTIONAL = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-_NATIVE = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled")
+_NATIVE = 9  # arguments of torch's own norms, one more than those of torch.nn.functional have
 
 
 @dataclass
@@ -31,11 +29,7 @@ class Norm:
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Norm:
         """The norm of a call; an instance norm in training normalises by the statistics of x."""
-        names = _NATIVE if len(args) + len(kwargs) == len(_NATIVE) else _FUNCTIONAL
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        mean, var, weight, bias = map(given.get, ("running_mean", "running_var", "weight", "bias"))
-        training = given.get("use_input_stats", given.get("training", False))
-        return Norm(given["input"], mean, var, weight, bias, given.get("eps", 1e-5), training)
+        return (_native if len(args) + len(kwargs) == _NATIVE else _functional)(*args, **kwargs)
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
@@ -52,3 +46,34 @@ class Norm:
         scale = torch.rsqrt(self.var + self.eps)
         scale = scale if self.weight is None else scale * self.weight
         return scale, -mean * scale if self.bias is None else torch.addcmul(self.bias, mean, scale, value=-1)
+
+
+def _functional(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: Any = None,
+    eps: float = 1e-5,
+    use_input_stats: bool = False,
+) -> Norm:
+    """Of F.batch_norm and F.instance_norm."""
+    return Norm(input, running_mean, running_var, weight, bias, eps, training or use_input_stats)
+
+
+def _native(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Any,
+    running_var: Any,
+    training: bool = False,
+    momentum: Any = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = False,
+    use_input_stats: bool = False,
+) -> Norm:
+    """Of their namesakes in torch."""
+    return Norm(input, running_mean, running_var, weight, bias, eps, training or use_input_stats)

@@ -47,7 +47,7 @@ def test_passes_of_any_size(size: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kept", "largest", "few", "pairs"),
-    [(6 << 20, 1 << 20, 4, 16), (40 << 20, 4 << 20, 4, 8), (40 << 20, 16 << 20, 4, 4), (1 << 18, 1 << 16, 42, 42)],
+    [(6 << 20, 1 << 20, 4, 32), (40 << 20, 4 << 20, 4, 8), (40 << 20, 16 << 20, 4, 4), (1 << 18, 1 << 16, 42, 64)],
 )
 def test_passes_for_the_sake_of_pairs_may_have_more_rows(kept: int, largest: int, few: int, pairs: int) -> None:
     """Of 4 rows, that keep and have at most so many bytes each, while no tensor outgrows what the allocator keeps."""

@@ -31,7 +31,7 @@ WORKING_SET = 16 << 20  # bytes of activations that one pass on a CPU aims at
 LARGEST_TENSOR = 32 << 20  # bytes above which the C allocator returns every block to the system
 KEPT = 512 << 20  # bytes of free memory that the C allocator may keep between passes
 FEW = 4  # rows that a pass has even above the working set, memory permitting
-CROSSED = 16  # as `FEW`, where rows are compared with each of many: nothing is kept a pair, and weights are read a pass
+CROSSED = 32  # as `FEW`, where rows are compared with each of many: nothing is kept a pair, and weights are read a pass
 SEVERAL = 24  # rows of a pass in part; below 16 torch leaves convolutions of 1 x 1 to its slower code on one thread
 FIRST_PASS = 96 << 20  # bytes of activations guessed for the first pass, before any measurement; guesses are high
 SIDE_BY_SIDE = 32 << 20  # bytes of activations whose gradients for several targets are found in one backward pass
@@ -81,12 +81,12 @@ class Budget:
         self.row_cost = max(kept / rows, 1)
         if self.fixed:
             return
-        passing = 2 * largest / rows  # what an operation reads and writes lives beside what is kept
+        passing = max(2 * largest / rows, 1)  # what an operation reads and writes lives beside what is kept
         free = enough = crossed = free_memory(device) * SHARE / (self.row_cost + passing)
         if device.type == "cpu":
             small = LARGEST_TENSOR * rows / max(largest, 1)
-            fitting = min(WORKING_SET / (self.row_cost + passing), small)
-            enough, crossed = max(FEW, fitting), max(FEW, min(CROSSED, small), fitting)
+            fitting, paired = (min(WORKING_SET / each, small) for each in (self.row_cost + passing, 2 * passing))
+            enough, crossed = max(FEW, fitting), max(FEW, min(CROSSED, small), paired)
         self.limit, self.crossed = (max(1, int(min(UNLIMITED, free, most))) for most in (enough, crossed))
 
     def met(self, load: Load, rows: int, device: torch.device, before: int, graph: bool) -> None:

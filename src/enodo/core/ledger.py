@@ -41,6 +41,11 @@ class Entry:
                 return False
         return True
 
+    def lay_last(self) -> None:
+        """Lay pictures (B, C, H, W) with channels last, as the gradient does that is to meet them."""
+        for values in (self.xs, self.results):
+            values[:] = [t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in values]
+
 
 class Unpairable(Exception):
     """The rows of two passes cannot be told apart from what goes with them; the sentence says where."""

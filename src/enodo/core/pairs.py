@@ -6,7 +6,8 @@ from torch import Tensor
 
 from .lasting import replace
 from .ledger import Layout, Ledger, Unpairable
-from .tables import Op, Pull, Rule
+from .tables import Op, Pull, Rule, Slope
+from .transforms import lies_last
 
 
 class Pairs:
@@ -32,6 +33,9 @@ class Pairs:
             mine, other = self.here.entries[number], self.there.entries[number]
             if mine is None or other is None:
                 raise Unpairable(f"{op.name!r} was given up")
+            if isinstance(rule, Slope) and lies_last(gy):
+                mine.lay_last()
+                other.lay_last()
             at = self.layout.beside(other, mine.xs, mine.fixed, (mine.y, *mine.aux))
             return list(rule(replace(op, xs=mine.xs, y=mine.y, aux=mine.aux, at=at))(gy))
 

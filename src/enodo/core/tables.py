@@ -74,6 +74,7 @@ class Slope:
     """
 
     of: Callable[[Op], Tensor]
+    needs_result: bool = True  # that at the baseline
     closed = True
 
     def __call__(self, op: Op) -> Pull:

@@ -38,6 +38,11 @@ def bare(t: Tensor) -> Tensor:
     return t
 
 
+def lies_last(t: Tensor) -> bool:
+    """Whether values (B, C, H, W) lie with channels last."""
+    return t.ndim == 4 and t.shape[1] > 1 == t.stride(1) and t.stride(3) == t.shape[1]
+
+
 def storage_of(t: Tensor) -> int:
     """The address of a tensor's memory; 0 where it does not say, so that it may share it with any other such."""
     try:

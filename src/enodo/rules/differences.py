@@ -15,7 +15,7 @@ from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched
 from enodo.core.values import accumulator
 
-FAINT = 2.0**-80  # a share of x that no difference of two other numbers than x and x is changed by
+FAINT = 2.0**-80  # a share of y that no slope between 0 and 1 is changed by
 
 
 def reference(op: Op) -> Entry:
@@ -73,17 +73,21 @@ def secant(power: float | None, relative: bool = False) -> Slope:
     return Slope(slope)
 
 
-@Slope
-def rectified(op: Op) -> Tensor:
-    """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, y / x."""
+def _rectified(op: Op) -> Tensor:
+    """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, its derivative."""
     at = reference(op)
-    x, x0, y, y0 = op.xs[0], at.xs[0], op.y, at.y
+    x, x0, y = op.xs[0], at.xs[0], op.y
+    y0 = x0.relu()  # for less than to keep and to lay it
     if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
-        return _cut.of(op)
-    slope = _ratio(y - y0, x - x0)
+        return _cut.of(replace(op, at=replace(at, results=[y0])))
+    dx = x - x0
+    slope = _ratio(y - y0, dx)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
-        slope = _ratio((y - y0).add_(y, alpha=FAINT), (x - x0).add_(x, alpha=FAINT)).nan_to_num_(nan=0.0)
+        slope = _ratio((y - y0).add_(y, alpha=FAINT), dx).clamp_(0, 1).nan_to_num_(nan=0.0)  # FAINT / 0 is infinite
     return slope
+
+
+rectified = Slope(_rectified, needs_result=False)
 
 
 def bounded(t: Tensor) -> Tensor:

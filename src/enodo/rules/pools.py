@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from enodo.core.tables import PLAIN, Plain, Treatment
 
-from .phases import pair
+from .convolutions import convolved, pair, quick
 
 MANY = 1 << 16  # numbers
 SMALL = 9  # places of a window
@@ -24,7 +22,7 @@ def by_weights(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
     """F.avg_pool2d of (B, C, H, W), in which padding counts."""
     kernel, channels = pair(kernel_size), input.shape[1]
     weight = input.new_full((1, 1, 1, 1), 1 / (kernel[0] * kernel[1])).expand(channels, 1, *kernel)
-    return F.conv2d(input, weight, None, stride or kernel, padding, 1, channels)
+    return convolved(input, weight, None, stride or kernel, padding, 1, channels)
 
 
 _WEIGHTED = Plain(by_weights)
@@ -42,6 +40,5 @@ def averaged(
     """How an F.avg_pool2d is treated: it is linear, and done by weights where that is faster."""
     kernel = pair(kernel_size)
     counts = not (ceil_mode or divisor_override) and (count_include_pad or not any(pair(padding)))
-    quick = input.ndim == 4 and input.dtype == torch.float32 and input.device.type == "cpu"
-    faster = counts and quick and input.numel() >= MANY and kernel[0] * kernel[1] <= SMALL
+    faster = counts and quick(input) and input.numel() >= MANY and kernel[0] * kernel[1] <= SMALL
     return _WEIGHTED if faster else PLAIN

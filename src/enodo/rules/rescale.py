@@ -16,10 +16,10 @@ from enodo.core.tables import PLAIN, Decompose, Depends, Refuse, Table, Treatmen
 
 from . import composites, elementwise, extremes, normalised
 from .choices import CHOICES
+from .convolutions import quickly_back
 from .differences import bilinear, matrix_product, product, quotient, rectified, secant
 from .linear import LINEAR, only_first
 from .losses import LOSSES
-from .phases import phased
 from .pools import averaged
 from .recurrent import RECURRENT
 from .sampling import sampled
@@ -70,7 +70,7 @@ RESCALE = Table(
         **dict.fromkeys(elementwise.SINGULAR, secant(1 / 3, relative=True)),
         **dict.fromkeys(_BILINEAR, bilinear),
         **dict.fromkeys(WEIGHTED, only_first(bilinear)),
-        "conv2d": phased(only_first(bilinear)),
+        "conv2d": quickly_back(only_first(bilinear)),
         "avg_pool2d": Depends(averaged),
         "bilinear": Decompose(composites.bilinear),
         "einsum": Depends(_einsum),

@@ -23,6 +23,7 @@ from enodo.core.transforms import level, lies_last
 
 FEW = 4  # channels
 _ONEDNN = torch.backends.mkldnn.is_available()
+SMALL = 1 << 18  # weights that are kept laid as oneDNN wants them
 MANY = 1 << 16  # numbers, from which on one gradient to few channels is worth its preparations
 
 
@@ -58,7 +59,8 @@ def _transposed(
     weight: Tensor, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Callable[[Tensor], Tensor]:
     """The gradient, for inputs of a size, as a transposed convolution."""
-    laid = weight.contiguous(memory_format=torch.channels_last) if groups == 1 else weight
+    small = groups == 1 and weight.numel() <= SMALL  # larger ones oneDNN lays anew in no time beside what they take
+    laid = weight.contiguous(memory_format=torch.channels_last) if small else weight
 
     def back(gy: Tensor) -> Tensor:
         reach = zip(gy.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)

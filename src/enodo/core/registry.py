@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 from typing import Any, TypeVar
 
-from .errors import BadType, about, nearest, refuse
+from .errors import BadType, about, describe, nearest, refuse
 from .threads import cached_property
 
-NUMBERS = re.compile(r"(int|float|bool)( \| (int|float|None))*")  # annotations of options that no text fits
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "text", "None": "None"}
+PLAIN_KINDS = re.compile(r"(int|float|bool|str)( \| (int|float|str|None))*")  # annotations that say all of an option
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -158,17 +159,34 @@ def with_options(card: Card, options: dict[str, Any]) -> Card:
 TERMS = ("target", "baseline", "wrt", "args", "kwargs", "batch_size", "create_graph", "progress")  # of `explain` itself
 
 
+def _fits(value: Any, kinds: list[str]) -> bool:
+    """Whether a value is of one of the kinds, as Python, NumPy or a tensor of one number has them.
+
+    Names are the method's to know: here they need but be what can be looked up.
+    """
+    if "str" in kinds:
+        return isinstance(value, Hashable)
+    if value is None or isinstance(value, str):
+        return value is None and "None" in kinds
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        return "bool" in kinds
+    if getattr(value, "ndim", 0) or not hasattr(value, "__float__"):
+        return False
+    whole = hasattr(value, "__index__") and not (hasattr(value, "is_floating_point") and value.is_floating_point())
+    return "float" in kinds or (whole and ("int" in kinds or value in (0, 1)))
+
+
 def check_options(card: Card, options: dict[str, Any]) -> None:
-    """Refuse options that the method does not have, and text for numbers."""
+    """Refuse options that the method does not have, and values of another kind than theirs."""
     for name, value in options.items():
         if name not in card.options and not card.open:
             known = f"an option of {card.name}: {', '.join(card.options) or 'it has none'}"
             hint = nearest(name, [*card.options, *TERMS]) if card.options else ""
             refuse("options", repr(name), known, hint, BadType)
-        if isinstance(value, str) and name in card.options:
-            takes = str(card.options[name].annotation)
-            if NUMBERS.fullmatch(takes):
-                refuse(name, repr(value), takes.replace(" | ", " or "), "Write it without quotes.", BadType)
+        takes = str(card.options[name].annotation) if name in card.options else ""
+        if PLAIN_KINDS.fullmatch(takes) and not _fits(value, takes.split(" | ")):
+            hint = "Write it without quotes." if isinstance(value, str) else ""
+            refuse(name, describe(value), " or ".join(_KINDS[kind] for kind in takes.split(" | ")), hint, BadType)
     for name in card.required:
         if name not in options:
             refuse("options", f"{card.name} without {name!r}", f"{name}=..., which has no default", kind=BadType)

@@ -143,6 +143,8 @@ def quickly_back(usual: Depends) -> Depends:
         found: Treatment = usual.choose(input, weight, bias)
         if found is not PLAIN or not quick(input) or weight.requires_grad or isinstance(padding, str):
             return found
+        if weight.shape[1] > FEW and len(input) == 1 and groups == 1:
+            return found  # then there are as many rows to lay as pairs
         if weight.shape[1] > FEW or input.numel() < MANY or min(weight.shape[2:]) == 1:
             return _OF_PAIRS
         return _ALWAYS if _few(weight, pair(stride), pair(padding), pair(dilation), groups) else _OF_PAIRS

@@ -11,7 +11,6 @@ way instead of 1.5.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -77,9 +76,13 @@ def _by_blocks(weight: Tensor, size: Any, stride: Any, padding: Any, *_: Any) ->
     b = s if s > 1 else 2
     needed = []  # before what is given, and up to where in all
     for d in (-2, -1):
-        first, last, taps = _taps(weight.shape[d], padding[d], s, b)
+        kernel, before = weight.shape[d], padding[d]
+        first, last = -((kernel - 1 - before) // s), (b - 1 + before) // s
         needed.append((-first, b // s * (-(-size[d] // b) - 1) + last + 1))
-        weight = F.pad(weight, (0, 0) * (d == -2) + (0, 1)).index_select(d, taps.flatten()).unflatten(d, taps.shape)
+        reaching = [r + before - s * m for r in range(b) for m in range(first, last + 1)]  # the weights of each place
+        taps = torch.tensor([j if 0 <= j < kernel else kernel for j in reaching], device=weight.device)
+        weight = F.pad(weight, (0, 0) * (d == -2) + (0, 1))  # one more, of zero, for places that are not reached
+        weight = weight.index_select(d, taps).unflatten(d, (b, -1))
     weight = weight.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)  # (co, c, b, m, b, m): channels and places go to the front
     laid = weight.contiguous(memory_format=torch.channels_last)
 
@@ -92,14 +95,6 @@ def _by_blocks(weight: Tensor, size: Any, stride: Any, padding: Any, *_: Any) ->
         return F.pixel_shuffle(found, b)[..., : size[0], : size[1]]
 
     return back
-
-
-@cache
-def _taps(kernel: int, before: int, s: int, b: int) -> tuple[int, int, Tensor]:
-    """From where to where a block of b places is reached from, and by which weights each of them, (b, m)."""
-    first, last = -((kernel - 1 - before) // s), (b - 1 + before) // s
-    taps = torch.arange(b)[:, None] + before - s * torch.arange(first, last + 1)
-    return first, last, taps.where((taps >= 0) & (taps < kernel), kernel)  # that is a weight of zero
 
 
 def convolved(

@@ -73,6 +73,18 @@ def test_one_row_or_one_baseline() -> None:
         assert found.rows == rows + size
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_within_their_background(dtype: torch.dtype) -> None:
+    """The slope of a ReLU is 0 or 1 between equal numbers, and between those that rounding tells apart just so."""
+    x = torch.cat([normal(6), torch.tensor([0.0, 1e-30, -1e-30, 1e30, 1.0, -1.0])])[None].to(dtype)
+    near = x * (1 + torch.finfo(dtype).eps * torch.arange(-5, 6, dtype=dtype)[:, None])
+    assert len(near.unique(dim=0)) == 11
+    found = enodo.explain(
+        lambda t: t.relu().sum(1), x, "deeplift_shap", baseline=torch.cat([near, -x]), multiply=False
+    ).tensor
+    torch.testing.assert_close(found, (11.0 * (x > 0) + 0.5 * (x != 0)).to(dtype) / 12)  # from -x to x it is a half
+
+
 def test_the_delta_of_each_baseline() -> None:
     """Options that name the samples keep their order; a function may combine the parts."""
     model, x, background = settled(nn.Sequential(nn.Linear(5, 6), nn.Tanh())), normal(3, 5), normal(4, 5, seed=1)

@@ -43,6 +43,11 @@ def lies_last(t: Tensor) -> bool:
     return t.ndim == 4 and t.shape[1] > 1 == t.stride(1) and t.stride(3) == t.shape[1]
 
 
+def unrepeated(t: Tensor) -> Tensor:
+    """A tensor of which the first dimension is one entry repeated, with that entry alone; others as they are."""
+    return t[:1] if t.ndim and t.stride(0) == 0 else t
+
+
 def storage_of(t: Tensor) -> int:
     """The address of a tensor's memory; 0 where it does not say, so that it may share it with any other such."""
     try:

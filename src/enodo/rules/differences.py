@@ -12,10 +12,12 @@ from torch import Tensor
 from enodo.core.ledger import Entry, same
 from enodo.core.operations import tensors_in
 from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
-from enodo.core.transforms import bare, is_batched
+from enodo.core.transforms import bare, is_batched, unrepeated
 from enodo.core.values import accumulator
 
 FAINT = 2.0**-80  # a share of y that no slope between 0 and 1 is changed by
+# A tiny number and a share: x times the share, less the tiny number, is not x, but x might have been rounded to it.
+ROUNDED = {t: (torch.finfo(t).tiny, 1 + 2 * torch.finfo(t).eps) for t in (torch.float32, torch.float64)}
 
 
 def reference(op: Op) -> Entry:
@@ -76,14 +78,17 @@ def secant(power: float | None, relative: bool = False) -> Slope:
 def _rectified(op: Op) -> Tensor:
     """The secant of a ReLU, (y - y0) / (x - x0), which rounding leaves alone; where x = x0, its derivative."""
     at = reference(op)
-    x, x0, y = op.xs[0], at.xs[0], op.y
-    y0 = x0.relu()  # for less than to keep and to lay it
-    if x.requires_grad or x.dtype not in (torch.float32, torch.float64):
-        return _cut.of(replace(op, at=replace(at, results=[y0])))
+    x, x0, y = op.xs[0], unrepeated(at.xs[0]), op.y
+    if x.requires_grad or x.dtype not in ROUNDED:
+        return _cut.of(replace(op, at=replace(at, results=[x0.relu()])))
+    if is_batched(x0):  # of many baselines one is soon like the inputs somewhere, and all would have to be mended
+        tiny, share = ROUNDED[x.dtype]
+        x0 = torch.rsub(x0, -tiny, alpha=-share)
     dx = x - x0
-    slope = _ratio(y - y0, dx)
+    slope = _ratio(y - x0.relu(), dx)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
-        slope = _ratio((y - y0).add_(y, alpha=FAINT), dx).clamp_(0, 1).nan_to_num_(nan=0.0)  # FAINT / 0 is infinite
+        slope = _ratio((y - x0.relu()).add_(y, alpha=FAINT), dx)  # FAINT / 0 is infinite, and at most 1 when clamped
+        slope = slope.clamp_(0, 1).nan_to_num_(nan=0.0)
     return slope
 
 

@@ -102,7 +102,7 @@ def test_passes_stay_within_the_batch_size():
     sizes.clear()
     cut = enodo.explain(model, x, "activation", wrt="act1", batch_size=3)
     assert sizes == [3, 2, 2]
-    assert torch.equal(whole.tensor, cut.tensor)
+    torch.testing.assert_close(whole.tensor, cut.tensor)  # products of matrices are rounded by how many rows they have
 
 
 def test_a_layer_that_does_not_run_is_refused():

@@ -55,7 +55,7 @@ def lime(
     place of both. `similarity` and `width` are explained at `surrogate.neighbours.Similarity`, `coalitions` at `Draw`.
     `details` has the slopes ("features", (B, n)), "intercept" and "fit", the weighted R^2, both (B,). Standard errors
     are those of the slopes without a penalty (of fewer than two samples a feature: with it); there is none where all
-    coalitions are evaluated.
+    coalitions are evaluated. Of fewer samples than features several models may fit as well, and rounding picks one.
     """
     check_evaluations(max_evaluations, tol)
     near, draw = Similarity(similarity, width), Draw(coalitions)

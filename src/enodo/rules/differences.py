@@ -15,7 +15,6 @@ from enodo.core.tables import Op, Pull, Rule, Slope, UnknownOperation, closed
 from enodo.core.transforms import bare, is_batched, unrepeated
 from enodo.core.values import accumulator
 
-FAINT = 2.0**-80  # a share of y that no slope between 0 and 1 is changed by
 # A tiny number and a share: x times the share, less the tiny number, is not x, but x might have been rounded to it.
 ROUNDED = {t: (torch.finfo(t).tiny, 1 + 2 * torch.finfo(t).eps) for t in (torch.float32, torch.float64)}
 
@@ -87,8 +86,7 @@ def _rectified(op: Op) -> Tensor:
     dx = x - x0
     slope = _ratio(y - x0.relu(), dx)
     if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
-        slope = _ratio((y - x0.relu()).add_(y, alpha=FAINT), dx)  # FAINT / 0 is infinite, and at most 1 when clamped
-        slope = slope.clamp_(0, 1).nan_to_num_(nan=0.0)
+        slope = torch.where(slope.isnan(), (y > 0).to(y.dtype), slope)
     return slope
 
 

@@ -80,14 +80,14 @@ def _rectified(op: Op) -> Tensor:
     x, x0, y = op.xs[0], unrepeated(at.xs[0]), op.y
     if x.requires_grad or x.dtype not in ROUNDED:
         return _cut.of(replace(op, at=replace(at, results=[x0.relu()])))
-    if is_batched(x0):  # of many baselines one is soon like the inputs somewhere, and all would have to be mended
-        tiny, share = ROUNDED[x.dtype]
-        x0 = torch.rsub(x0, -tiny, alpha=-share)
-    dx = x - x0
-    slope = _ratio(y - x0.relu(), dx)
-    if not math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
-        slope = torch.where(slope.isnan(), (y > 0).to(y.dtype), slope)
-    return slope
+    tiny, share = ROUNDED[x.dtype]
+    for moved in (True,) if is_batched(x0) else (False, True):  # of many baselines one is soon like the inputs
+        x0 = torch.rsub(x0, -tiny, alpha=-share) if moved else x0
+        dx = x - x0
+        slope = _ratio(y - x0.relu(), dx)
+        if math.isfinite(bare(slope).sum()):  # 0 / 0 shows in the sum: a mask would cost more than all else together
+            return slope
+    return torch.where(slope.isnan(), (y > 0).to(y.dtype), slope)
 
 
 rectified = Slope(_rectified, needs_result=False)

@@ -39,7 +39,17 @@ HOW: dict[str, tuple[Shape, dict[str, Any]]] = {  # weights, and how they are la
 @pytest.mark.parametrize("size", [(20, 23), (19, 16), (12, 25)])
 @pytest.mark.parametrize("name", HOW)
 def test_the_gradient_is_the_same(name: str, size: tuple[int, int]) -> None:
-    shape, how = HOW[name]
+    _agree(*HOW[name], size)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (1, 4), (3, 4)])  # of a place, how deep: 9 * 128 * 256 / 9 > DEEP
+@pytest.mark.parametrize("how", [{"padding": 1}, {"padding": (1, 2)}, {"padding": 1, "stride": 2}])
+def test_of_few_places_of_many_channels(how: dict[str, Any], size: tuple[int, int]) -> None:
+    _agree((256, 128, 3, 3), how, size)
+
+
+def _agree(shape: Shape, how: dict[str, Any], size: tuple[int, int]) -> None:
+    """With torch's, for one gradient and for several at once, however they are laid."""
     x, weight, bias = (
         normal(2, shape[1] * how.get("groups", 1), *size).requires_grad_(),
         normal(*shape),

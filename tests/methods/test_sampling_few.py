@@ -81,7 +81,7 @@ def test_additive_games_are_exact_from_where_a_fit_is_no_accident(method: str, p
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("kernel_shap", {}), ("banzhaf", {}), ("lime", {"penalty": 0.1})],  # with less several fits are as good
+    [("kernel_shap", {}), ("banzhaf", {}), ("lime", {"penalty": 0.1})],  # with less: the test below
 )
 def test_several_targets_of_few_samples_are_a_loop_over_them(method: str, options: dict[str, float]) -> None:
     with pytest.warns(SamplingWarning):
@@ -91,6 +91,18 @@ def test_several_targets_of_few_samples_are_a_loop_over_them(method: str, option
             one = ask(smooth_game(N), N, method, rows=3, target=target, max_evaluations=N, **options)
         torch.testing.assert_close(both.tensor[t], one.tensor)
         torch.testing.assert_close(both.stderr[t], one.stderr)
+
+
+def test_slopes_of_few_samples_are_one_optimum_of_several() -> None:
+    """What a lasso fits, and the sum of its slopes' sizes, are the same of all its optima; its slopes need not be."""
+    with pytest.warns(SamplingWarning):
+        both = ask(smooth_game(N), N, "lime", rows=3, target=enodo.Each([0, 1]), max_evaluations=N)
+    for t, target in enumerate((0, 1)):
+        with pytest.warns(SamplingWarning):
+            one = ask(smooth_game(N), N, "lime", rows=3, target=target, max_evaluations=N)
+        torch.testing.assert_close(both.details["fit"][t], one.details["fit"])
+        sizes, size = (slopes.abs().sum(1) for slopes in (both.details["features"][t], one.details["features"]))
+        torch.testing.assert_close(sizes, size)
 
 
 @pytest.mark.filterwarnings("ignore")

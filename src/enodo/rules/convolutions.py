@@ -63,9 +63,9 @@ def _transposed(
     weight: Tensor, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Callable[[Tensor], Tensor]:
     """The gradient, for inputs of a size, as a transposed convolution."""
-    plain = groups == 1
-    deep = plain and stride == (1, 1) and min(weight.shape[2:]) > 1 and weight.numel() > DEEP * size[0] * size[1]
-    small = plain and not deep and weight.numel() <= SMALL  # larger ones oneDNN lays anew in no time beside the rest
+    dense = groups == 1
+    deep = dense and stride == (1, 1) and min(weight.shape[2:]) > 1 and weight.numel() > DEEP * size[0] * size[1]
+    small = dense and not deep and weight.numel() <= SMALL  # larger ones oneDNN lays anew in no time beside the rest
     laid = weight.contiguous(memory_format=torch.channels_last) if small else weight
 
     def back(gy: Tensor) -> Tensor:
